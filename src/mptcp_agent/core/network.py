@@ -1,0 +1,66 @@
+"""Facts: what netifd and the kernel say of interfaces, links and addresses.
+
+Observed by ``system``, read by ``plan`` and ``status``; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network device of the kernel. ``carrier`` is IFF_LOWER_UP."""
+
+    name: str
+    index: int
+    up: bool
+    carrier: bool
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A netifd interface, from ``network.interface dump``.
+
+    ``addresses`` are ``address/prefix`` texts, global scope first, in netifd's order;
+    ``gateways`` are the next hops of its default routes, of either family.
+    """
+
+    name: str
+    device: str | None
+    up: bool
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    proto: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The router's network at one moment.
+
+    ``addresses`` maps a device to the addresses (``address/prefix``) the kernel really has
+    on it, without tentative, deprecated and link-local ones; ``resolved`` maps the host
+    names of peers to their addresses; ``listening`` holds the local TCP ports on which a
+    proxy process of ours accepts connections.
+    """
+
+    interfaces: tuple[Interface, ...] = ()
+    links: tuple[Link, ...] = ()
+    addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    resolved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """Sysctls of interest that exist here, with their present values."""
+    memory: int = 0
+    """MemTotal in bytes; 0 = unknown."""
+
+    def interface(self, name: str) -> Interface | None:
+        return next((i for i in self.interfaces if i.name == name), None)
+
+    def link(self, device: str | None) -> Link | None:
+        return next((x for x in self.links if x.name == device), None)
+
+    def kernel_addresses(self, device: str) -> tuple[str, ...]:
+        return next((a for d, a in self.addresses if d == device), ())
+
+    def sysctl(self, key: str) -> str | None:
+        return next((v for k, v in self.sysctls if k == key), None)

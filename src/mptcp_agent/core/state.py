@@ -1,0 +1,176 @@
+"""RouterState: what the router is, and what it should be, in one type.
+
+It is built twice: observed from the machine (``system``) and planned from configuration,
+facts and health (``core.plan``). Their difference (``core.diff``) is what has to be done.
+Only what the agent itself makes is in here: its own routes carry ``ROUTE_PROTOCOL``, its
+rules lie in ``RULE_PRIORITIES``, its endpoints have ids in ``ENDPOINT_IDS``, its firewall
+rules live in tables and chains of its own names.
+
+Addresses and networks are strings in canonical form (``str(ipaddress.ip_address(x))``), so
+that equal things compare equal; the family follows from the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+#: Route and rule protocol number of everything the agent installs: unassigned in iproute2's
+#: rt_protos, above the kernel's reserved 0-4, below the routing daemons' 186-192.
+ROUTE_PROTOCOL = 109
+
+#: Rule priorities of the agent. Before main (32766) and before mwan3 (1001..) and pbr
+#: (29000..), so that a subflow bound to a WAN stays on it whatever else is installed.
+PRIORITY_SERVER_REPLY = 700
+PRIORITY_DEVICE = 710
+PRIORITY_ADDRESS = 720
+PRIORITY_PEER = 730
+RULE_PRIORITIES = range(700, 740)
+
+#: Routing tables: one per WAN in the order of the configuration, and one for the first
+#: subflow of a connection, which has no source address yet.
+TABLE_PEERS = 10900
+TABLE_FIRST_WAN = 10901
+TABLES = range(10900, 10932)
+
+#: Endpoint ids of the agent: one per WAN address. The kernel hands out ids from 1 upwards to
+#: those who do not ask for one, so these stay clear of other people's.
+ENDPOINT_IDS = range(101, 165)
+
+Family = Literal[4, 6]
+RouteType = Literal["unicast", "throw", "unreachable"]
+Backend = Literal["nftables", "iptables"]
+EndpointFlag = Literal["subflow", "backup", "signal"]
+
+
+def family(address: str) -> Family:
+    """4 or 6, from the text of an address or network."""
+    return 6 if ":" in address else 4
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """An MPTCP path manager endpoint (``ip mptcp endpoint``)."""
+
+    address: str
+    device: str
+    flags: frozenset[EndpointFlag]
+    id: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``ip mptcp limits``; the kernel allows 0..8 of each."""
+
+    subflows: int
+    add_addr_accepted: int
+
+
+@dataclass(frozen=True, order=True)
+class Route:
+    """A route in one of the agent's own tables. ``destination`` is a CIDR text."""
+
+    table: int
+    destination: str
+    device: str | None = None
+    gateway: str | None = None
+    source: str | None = None
+    type: RouteType = "unicast"
+
+
+@dataclass(frozen=True, order=True)
+class Rule:
+    """A policy rule; every selector that is None is absent. Networks are CIDR texts."""
+
+    priority: int
+    family: Family
+    table: int
+    source: str | None = None
+    destination: str | None = None
+    iif: str | None = None
+    oif: str | None = None
+    sport: int | None = None
+    """TCP source port; set together with ``ipproto tcp``."""
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """The chain SSREDIR and the rule that switches it on.
+
+    The chain is complete before a jump leads to it; taking the jumps out is the fail-open
+    switch. ``mode`` block refuses LAN TCP at once (TCP reset) instead of redirecting it.
+    """
+
+    port: int
+    bypass: tuple[str, ...]
+    """Networks left alone, sorted, besides those the chain always leaves alone."""
+    jumps: tuple[str, ...]
+    """LAN devices whose TCP enters the chain; empty = switched off."""
+    mode: Literal["proxy", "block"] = "proxy"
+    strip_mptcp: bool = False
+    """Strip the MPTCP option from LAN SYNs: for redirectors whose listener speaks MPTCP."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may reach the proxy server's port. Empty ``allow`` = everyone."""
+
+    port: int
+    allow: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Firewall:
+    """Everything the agent has in one firewall back end."""
+
+    backend: Backend
+    redirect: Redirect | None = None
+    access: Access | None = None
+
+
+@dataclass(frozen=True)
+class Process:
+    """A proxy process under procd: one instance of the agent's service.
+
+    ``digest`` is of the configuration file's content: procd restarts an instance when its
+    command, environment or ``file`` changes, and only then.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    config_path: str = ""
+    digest: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class File:
+    """A generated file, mode 0600. The content may hold a password: never log it."""
+
+    path: str
+    content: str = field(repr=False)
+
+
+@dataclass(frozen=True, order=True)
+class Sysctl:
+    """``key`` as in /proc/sys with dots, or slashes where a device name has dots."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class RouterState:
+    """All of it. Tuples are sorted, so that equal states compare equal."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    limits: Limits | None = None
+    """None: leave as it is (nothing planned)."""
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    firewalls: tuple[Firewall, ...] = ()
+    """At most one planned; observed, leftovers of the other back end show up too."""
+    processes: tuple[Process, ...] = ()
+    files: tuple[File, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
