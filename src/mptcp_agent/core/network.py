@@ -40,8 +40,7 @@ class Facts:
 
     ``addresses`` maps a device to the addresses (``address/prefix``) the kernel really has
     on it, without tentative, deprecated and link-local ones; ``resolved`` maps the host
-    names of peers to their addresses; ``listening`` holds the local TCP ports on which a
-    proxy process of ours accepts connections.
+    names of peers to their addresses.
     """
 
     interfaces: tuple[Interface, ...] = ()

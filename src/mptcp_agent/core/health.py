@@ -1,0 +1,49 @@
+"""Health: what the probes say of paths, peers and the proxy, as an input of the plan.
+
+A path is one WAN to one address of a peer. Only ``down`` takes a path out of use: a path of
+which nothing is known yet is used, since using it is the quickest way to find out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PathState = Literal["unknown", "up", "down"]
+
+
+@dataclass(frozen=True)
+class PathHealth:
+    """One WAN (section name) to one peer address. Times in seconds of the agent's clock."""
+
+    wan: str
+    address: str
+    state: PathState = "unknown"
+    rtt: float | None = None
+    """Smoothed round trip in milliseconds."""
+    loss: float = 0.0
+    """Smoothed share of lost probes, 0..1."""
+    since: float = 0.0
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Everything known at one moment.
+
+    ``redirector`` is True while the local proxy process accepts connections; ``dead_peers``
+    are peers (section names) through which nothing gets although paths to them answer.
+    """
+
+    paths: tuple[PathHealth, ...] = ()
+    redirector: bool = False
+    dead_peers: frozenset[str] = frozenset()
+
+    def path(self, wan: str, address: str) -> PathHealth:
+        for path in self.paths:
+            if path.wan == wan and path.address == address:
+                return path
+        return PathHealth(wan, address)
+
+    def usable(self, wan: str, address: str) -> bool:
+        return self.path(wan, address).state != "down"
