@@ -1,0 +1,15 @@
+"""The only code that touches the machine: one file per thing touched.
+
+All calls block, for a millisecond or so, and belong into the worker thread. Modules here never
+import each other (``pyroute2_parts``, which touches nothing, excepted); what they take and
+give are types of ``core``, and what the machine refuses becomes an error of ``errors`` that
+names the thing and the way out.
+
+    routes          routes, rules, links and addresses        (rtnetlink)
+    endpoints       MPTCP endpoints and limits                (generic netlink, mptcp_pm)
+    netlink_events  "look again" when any of these changes    (netlink multicast)
+    sysctl          kernel parameters                         (/proc/sys)
+    files           generated files, mode 0600
+    diag            connections and subflows                  (sock_diag)
+    counters        MPTCP and link counters, memory           (/proc, /sys)
+"""
