@@ -1,0 +1,192 @@
+"""A router of the lab: a machine with its own /etc, /var and /run, on which the agent may live.
+
+The mounts belong to a mount namespace kept by one idle process; they go when it does. What a
+router looks like to its programs:
+
+    /etc, /var        overlays: the real machine's, with changes that nobody else sees
+    /etc/config       UCI files written by write_config()
+    /run (= /var/run) and /var/etc   one small tmpfs, as /tmp is on OpenWrt
+    /sys              the router's own devices
+    PATH              the stand-ins of ubus and uci first, then Debian's
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.host import Host
+from lab.lab import Lab, LabError
+from lab.paths import OPENWRT_BIN, SING_BOX, VENV_PYTHON
+
+_MOUNTS = """
+set -e
+mount -t sysfs sysfs /sys
+mount -t tmpfs -o mode=755 flash "$1"
+for top in etc var; do
+    mkdir "$1/$top" "$1/$top-work"
+    mount -t overlay -o "lowerdir=/$top,upperdir=$1/$top,workdir=$1/$top-work" overlay "/$top"
+done
+mkdir -p /etc/config /var/etc
+rm -rf /etc/config/*
+mount -t tmpfs -o "mode=755,size=$2" run /run
+mkdir /run/lock /run/etc
+mount --bind /run/etc /var/etc
+echo ready
+exec cat
+"""
+
+Process = subprocess.Popen[str]
+
+
+class Router(Host):
+    """A network namespace and a mount namespace. `run_size` bounds its /run (as of tmpfs)."""
+
+    def __init__(self, lab: Lab, role: str, run_size: str = "16m") -> None:
+        super().__init__(lab, role)
+        self.python = VENV_PYTHON
+        self.openwrt: Process | None = None
+        self.agent: Process | None = None
+        self._installed: list[Path] = []
+        top = lab.directory / role
+        top.mkdir()
+        self._keeper = subprocess.Popen(
+            [*super().enter(), "unshare", "--mount", "sh", "-c", _MOUNTS, "sh", str(top), run_size],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._keeper.stdout and self._keeper.stderr
+        if self._keeper.stdout.readline() != "ready\n":
+            raise LabError(f"{role} got no file system: {self._keeper.stderr.read().strip()}")
+        self.root = Path(f"/proc/{self._keeper.pid}/root")
+        self.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+
+    def enter(self) -> list[str]:
+        net = super().enter()
+        return [*net[:-1], f"--mount=/proc/{self._keeper.pid}/ns/mnt", "--"]
+
+    def environment(self) -> dict[str, str]:
+        inherited = super().environment()
+        path = [OPENWRT_BIN, *self._installed, inherited["PATH"]]
+        return {**inherited, "PATH": ":".join(map(str, path))}
+
+    # --- its files and programs ---------------------------------------------------------------
+
+    def path(self, path: str) -> Path:
+        """Return how this process reaches the router's `path`."""
+        return self.root / path.lstrip("/")
+
+    def write_config(self, name: str, text: object) -> None:
+        """Write /etc/config/NAME, as an editor would (no reload follows)."""
+        self.path(f"/etc/config/{name}").write_text(str(text))
+
+    def install_sing_box(self) -> None:
+        """Put sing-box on this router's PATH; without it, only Debian's programs are installed."""
+        self._installed.append(SING_BOX.parent)
+
+    def uninstall(self, *programs: str) -> None:
+        """Make programs such as `nft` look absent on this router, by laying /dev/null over them."""
+        for program in programs:
+            where = self.run("sh", "-c", f"command -v {program}").stdout.strip()
+            self.run("mount", "--bind", "/dev/null", where)
+
+    # --- OpenWrt's daemons and the agent ------------------------------------------------------
+
+    def start_openwrt(self, timeout: float = 10) -> Process:
+        """Start ubusd, uci, netifd and procd (their stand-ins) and wait until they serve."""
+        log = self.log("openwrt")
+        self.openwrt = self.popen(str(self.python), "-m", "openwrt.router", log=log)
+        self.wait(
+            lambda: "ready" in log.read_text().split(), timeout, "OpenWrt's daemons", self.openwrt
+        )
+        return self.openwrt
+
+    def start_agent(self, *arguments: str, timeout: float = 15) -> Process:
+        """Start `mptcp-agent run` and wait until it answers on ubus."""
+        log = self.log("agent")
+        argv = [str(self.python), "-m", "mptcp_agent", "run", *arguments]
+        self.agent = agent = self.popen(*argv, log=log)
+        self.wait(lambda: "error" not in self.try_status(), timeout, "the agent", agent)
+        return agent
+
+    def stop_agent(self, timeout: float = 15) -> int:
+        """End the agent as procd does (SIGTERM) and return its exit code."""
+        return self._end(self.agent, signal.SIGTERM, timeout)
+
+    def kill_agent(self) -> int:
+        """End the agent as a crash does (SIGKILL)."""
+        return self._end(self.agent, signal.SIGKILL, 5)
+
+    def stop_openwrt(self, timeout: float = 15) -> int:
+        """End the stand-ins, which end the services that they started."""
+        return self._end(self.openwrt, signal.SIGTERM, timeout)
+
+    def ubus(self, object_: str, method: str, **arguments: object) -> dict[str, Any]:
+        """Call a method as `ubus call` does. Raises CalledProcessError when ubus reports one."""
+        reply = self.run("ubus", "call", object_, method, json.dumps(arguments)).stdout
+        answer: dict[str, Any] = json.loads(reply or "{}")
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        """Return the agent's status document."""
+        return self.ubus("mptcp_proxy", "status")
+
+    def try_status(self) -> dict[str, Any]:
+        """Return the status, or `{"error": why}` while nobody answers."""
+        try:
+            return self.status()
+        except (subprocess.SubprocessError, json.JSONDecodeError) as problem:
+            return {"error": str(problem)}
+
+    def wait_state(self, *states: str, timeout: float = 20) -> dict[str, Any]:
+        """Wait until the agent's state is one of `states`; return that status."""
+        last: dict[str, Any] = {}
+
+        def reached() -> bool:
+            last.clear()
+            last.update(self.try_status())
+            return last.get("state") in states
+
+        try:
+            self.wait(reached, timeout, f"state {' or '.join(states)}")
+        except LabError as problem:
+            raise LabError(f"{problem}; last: {last.get('state')} {last.get('reason')}") from None
+        return last
+
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        timeout: float,
+        what: str,
+        process: Process | None = None,
+    ) -> None:
+        """Wait for `condition`; fails after `timeout` seconds or when `process` ends before."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if process is not None and process.poll() is not None:
+                raise LabError(f"{self.role}: {what} ended with {process.returncode}{self._tail()}")
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.role}: no sign of {what} after {timeout} s{self._tail()}")
+            time.sleep(0.05)
+
+    def _end(self, process: Process | None, how: signal.Signals, timeout: float) -> int:
+        if process is None:
+            raise LabError(f"{self.role}: was not started")
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(how)
+        return process.wait(timeout)
+
+    def _tail(self) -> str:
+        """Return the last words of the router's programs, for an error message."""
+        lines = []
+        for log in sorted(self.lab.logs.glob(f"{self.role}-*.log")):
+            lines += [f"\n  {log.name}: {line}" for line in log.read_text().splitlines()[-8:]]
+        return "".join(lines)
