@@ -1,0 +1,256 @@
+"""What an engine is to the rest of the agent: settings of a role in, a process out.
+
+An engine is a Shadowsocks implementation. As *client* it accepts the LAN's redirected TCP
+connections and carries each one to the peer over an MPTCP connection; as *server* it accepts
+those and speaks plain TCP to the destination. The files beside this one know each engine's
+configuration file and command line; nothing here touches the machine. What an installed
+build can really do is in its ``Build``, found out by ``system.engine_builds``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from mptcp_agent.core.problem import Problem
+
+Role = Literal["client", "server"]
+LogLevel = Literal["error", "warning", "info", "debug"]
+
+#: Bytes of key behind the base64 password of the AEAD-2022 methods (SIP022, section 2.1).
+#: Every other method takes any text but an empty one; ``none`` takes none.
+KEY_BYTES: Mapping[str, int] = {
+    "2022-blake3-aes-128-gcm": 16,
+    "2022-blake3-aes-256-gcm": 32,
+    "2022-blake3-chacha20-poly1305": 32,
+}
+
+#: Methods that accept several keys joined by colons: identity headers (SIP022-2).
+_IDENTITY_KEYS = {"2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm"}
+
+#: Who runs the proxies. A redirector behind REDIRECT needs no privilege at all.
+UNPRIVILEGED_USER = "nobody"
+
+#: Ports below need a privilege: the kernel's default of net.ipv4.ip_unprivileged_port_start.
+FIRST_UNPRIVILEGED_PORT = 1024
+
+#: Open files a proxy may have. A proxied connection takes two; procd hands out 1024.
+OPEN_FILES = 32768
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """The redirector of a client router."""
+
+    server: str
+    """One address of the peer, never a list: engines pick from lists at random."""
+    server_port: int
+    method: str
+    password: str = field(repr=False)
+    local_port: int
+    listen: str = "::"
+    """``::`` takes both families on one port; ``0.0.0.0`` where the kernel has no IPv6."""
+    timeout: int = 300
+    """Seconds until an idle connection is closed, where the engine knows such a thing."""
+    fast_open: bool = False
+    log_level: LogLevel = "info"
+    tproxy: bool = False
+    """Take the destination from the socket's own address, as behind TPROXY, instead of from
+    conntrack, as behind REDIRECT. Lets a build be tried without firewall rules; needs root."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """The proxy server of a server router. ``listen``: ``::`` stands for both families."""
+
+    listen: tuple[str, ...]
+    port: int
+    method: str
+    password: str = field(repr=False)
+    timeout: int = 300
+    fast_open: bool = False
+    log_level: LogLevel = "info"
+
+
+Settings = ClientSettings | ServerSettings
+
+
+@dataclass(frozen=True)
+class Build:
+    """An installed engine and what it was seen to do."""
+
+    engine: str
+    client: str | None = None
+    """Path of the program for each role; None = not installed."""
+    server: str | None = None
+    version: str = ""
+    mptcp: bool | None = None
+    """It makes MPTCP connections by itself; None = could not be found out."""
+    plain_listener: bool = False
+    """The redirector's listener was seen to accept plain TCP only (see ``strip_mptcp``)."""
+    mptcpize: str | None = None
+    """Path of the wrapper that makes any dynamically linked program speak MPTCP."""
+    methods: frozenset[str] = frozenset()
+    """Methods tried and accepted."""
+    refused: frozenset[str] = frozenset()
+    """Methods tried and refused."""
+    problems: tuple[Problem, ...] = ()
+
+    def program(self, role: Role) -> str | None:
+        return self.client if role == "client" else self.server
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One proxy process: its configuration file and how to start it."""
+
+    file_name: str
+    config: str = field(repr=False)
+    """Content of the file: strict JSON. Holds the password, so the file's mode is 0600."""
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    strip_mptcp: bool = False
+    """The redirector's listener speaks MPTCP, and SO_ORIGINAL_DST fails on MPTCP sockets:
+    the option has to be stripped from the SYNs of LAN clients, or those that speak MPTCP hang."""
+    user: str = ""
+    """Account to start the process under, which has to own the file then. Empty: root; the
+    engines that read the file and then drop their privileges by themselves are started so."""
+
+    def command(self, config_path: str) -> tuple[str, ...]:
+        return (*self.arguments, config_path)
+
+
+class Engine(ABC):
+    """One Shadowsocks implementation. Stateless: everything comes from the arguments."""
+
+    name: ClassVar[str]
+    programs: ClassVar[Mapping[Role, str]]
+    """Name of the program for each role."""
+    methods: ClassVar[tuple[str, ...]]
+    """Methods a build of it may know, the preferred ones first."""
+    packages: ClassVar[str]
+    """Where to get it, for the messages."""
+
+    @abstractmethod
+    def client(self, settings: ClientSettings, build: Build) -> Rendered:
+        """The redirector."""
+
+    @abstractmethod
+    def server(self, settings: ServerSettings, build: Build) -> Rendered:
+        """The proxy server."""
+
+    @abstractmethod
+    def refuses(self, output: str) -> bool:
+        """Whether a program that ended with this output did so because of the method."""
+
+    def problems(self, settings: Settings, build: Build, section: str) -> tuple[Problem, ...]:
+        """Why this build cannot do what the settings ask, before anything is started.
+
+        ``section`` is the section the method and password come from, ``package.section``.
+        """
+        role: Role = "client" if isinstance(settings, ClientSettings) else "server"
+        return (
+            *self._program_problems(role, build),
+            *self._method_problems(settings.method, build, section),
+            *password_problems(settings, section),
+        )
+
+    def _program_problems(self, role: Role, build: Build) -> Iterable[Problem]:
+        where = f"engine {self.name}"
+        if build.program(role) is None:
+            yield Problem(where, f"{self.programs[role]} is not installed", self.packages)
+        elif build.mptcp is False and build.mptcpize is None:
+            yield Problem(
+                where,
+                f"{self.name} {build.version} cannot make MPTCP connections, so only one link "
+                "would be used",
+                "install mptcpize (OpenWrt 24.10 and later, Debian), or use the engine sing-box",
+            )
+
+    def _method_problems(self, method: str, build: Build, section: str) -> Iterable[Problem]:
+        where = f"{section}.method"
+        if method not in self.methods:
+            yield Problem(
+                where,
+                f"{self.name} does not know the method {method}",
+                f"it knows {', '.join(self.methods)}; both routers need the same",
+            )
+        elif method in build.refused and method == "none":
+            yield Problem(
+                where,
+                f"this build of {self.name} ({build.version}) refuses method none",
+                "use aes-128-gcm and a password on both routers, or the engine sing-box",
+            )
+        elif method in build.refused:
+            accepted = ", ".join(m for m in self.methods if m in build.methods)
+            yield Problem(
+                where,
+                f"this build of {self.name} ({build.version}) refuses the method {method}",
+                f"it accepts {accepted}" if accepted else "use aes-128-gcm on both routers",
+            )
+
+
+def password_problems(settings: Settings, section: str) -> Iterable[Problem]:
+    """Passwords an engine would refuse or misread. No message repeats any part of one."""
+    where, method, password = f"{section}.password", settings.method, settings.password
+    if method == "none":
+        return
+    if not password:
+        yield Problem(where, f"missing, and the method is {method}", "set the server's password")
+        return
+    if not password.isprintable() or not _is_utf8(password):
+        yield Problem(where, "holds characters that are not text", "use letters and digits")
+        return
+    length = KEY_BYTES.get(method)
+    if length is None:
+        return
+    several = method in _IDENTITY_KEYS and isinstance(settings, ClientSettings)
+    for key in password.split(":") if several else [password]:
+        have = _key_bytes(key)
+        if have == length:
+            continue
+        found = "this is not base64" if have is None else f"this one has {have}"
+        yield Problem(
+            where,
+            f"{method} needs a key of {length} bytes in base64, and {found}",
+            f"make one for both routers with: head -c {length} /dev/urandom | base64",
+        )
+        return
+
+
+def listeners(addresses: Iterable[str]) -> tuple[str, ...]:
+    """The smallest set of listeners for these addresses: wildcards swallow the rest.
+
+    ``::`` is both families, as it is to the kernel (net.ipv6.bindv6only 0).
+    """
+    wanted = sorted(set(addresses), key=lambda a: (":" in a, ipaddress.ip_address(a)))
+    if "::" in wanted:
+        return ("::",)
+    if "0.0.0.0" in wanted:
+        return ("0.0.0.0", *(a for a in wanted if ":" in a))
+    return tuple(wanted)
+
+
+def to_json(document: Mapping[str, object]) -> str:
+    """Strict JSON, keys in the order given, so that equal settings make equal files."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:  # a byte that was no UTF-8 in /etc/config
+        return False
+
+
+def _key_bytes(text: str) -> int | None:
+    try:
+        return len(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return None

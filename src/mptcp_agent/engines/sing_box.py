@@ -1,0 +1,144 @@
+"""sing-box (SagerNet/sing-box): the engine of the official OpenWrt feeds.
+
+Written for 1.12 to 1.14 at once: no field that one of them does not know
+(``tcp_keep_alive`` and its kin came with 1.13) and none that a later one dropped. It needs no
+DNS section, since the redirector hears addresses only. It has no idle time-out for TCP
+(``timeout`` is not used); its keep-alive finds dead peers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from mptcp_agent.engines.base import (
+    FIRST_UNPRIVILEGED_PORT,
+    UNPRIVILEGED_USER,
+    Build,
+    ClientSettings,
+    Engine,
+    LogLevel,
+    Rendered,
+    Role,
+    ServerSettings,
+    listeners,
+    to_json,
+)
+
+#: At ``info`` sing-box writes two lines for every connection of the LAN.
+_LEVELS: dict[LogLevel, str] = {
+    "error": "error",
+    "warning": "warn",
+    "info": "warn",
+    "debug": "debug",
+}
+
+#: Go's own switch (go doc net, MultipathTCP): 0 nobody, 1 all, 2 listeners (the default since
+#: Go 1.24), 3 dialers. The redirector's listener must not speak MPTCP (SO_ORIGINAL_DST);
+#: its dialers must, and ``tcp_multi_path`` alone leaves out IPv6 peers: up to 1.14 sing-box
+#: applies it to its IPv4 dialer only (common/dialer/default.go). Before Go 1.24 the value 3 is
+#: unknown and changes nothing: neither side speaks MPTCP unless told to.
+_DIALERS_ONLY = (("GODEBUG", "multipathtcp=3"),)
+
+#: The server's listener is told by ``tcp_multi_path``; its connections to the destinations
+#: stay plain TCP, whatever Go's default becomes: subflows are for the WANs between the routers.
+_LISTENER_ONLY = (("GODEBUG", "multipathtcp=0"),)
+
+
+class SingBox(Engine):
+    name = "sing-box"
+    programs: ClassVar[Mapping[Role, str]] = {"client": "sing-box", "server": "sing-box"}
+    methods = (
+        "none",
+        "aes-128-gcm",
+        "aes-192-gcm",
+        "aes-256-gcm",
+        "chacha20-ietf-poly1305",
+        "xchacha20-ietf-poly1305",
+        "2022-blake3-aes-128-gcm",
+        "2022-blake3-aes-256-gcm",
+        "2022-blake3-chacha20-poly1305",
+    )
+    packages = "install the package sing-box (official feeds of OpenWrt 23.05 and later)"
+
+    def client(self, settings: ClientSettings, build: Build) -> Rendered:
+        config = {
+            "log": _log(settings.log_level),
+            "inbounds": [
+                {
+                    "type": "tproxy" if settings.tproxy else "redirect",
+                    "tag": "lan",
+                    "listen": settings.listen,
+                    "listen_port": settings.local_port,
+                }
+            ],
+            "outbounds": [
+                {
+                    "type": "shadowsocks",
+                    "tag": "peer",
+                    "server": settings.server,
+                    "server_port": settings.server_port,
+                    **_cipher(settings.method, settings.password),
+                    "network": "tcp",
+                    "tcp_fast_open": settings.fast_open,
+                    "tcp_multi_path": True,
+                }
+            ],
+            "route": {"final": "peer"},
+        }
+        return Rendered(
+            file_name="sing-box-client.json",
+            config=to_json(config),
+            arguments=_arguments(build.client),
+            environment=_DIALERS_ONLY,
+            strip_mptcp=not build.plain_listener,
+            user=_user(settings.local_port),
+        )
+
+    def server(self, settings: ServerSettings, build: Build) -> Rendered:
+        config = {
+            "log": _log(settings.log_level),
+            "inbounds": [
+                {
+                    "type": "shadowsocks",
+                    "tag": f"clients-{number}",
+                    "listen": address,
+                    "listen_port": settings.port,
+                    "network": "tcp",
+                    **_cipher(settings.method, settings.password),
+                    "tcp_fast_open": settings.fast_open,
+                    "tcp_multi_path": True,
+                }
+                for number, address in enumerate(listeners(settings.listen), 1)
+            ],
+            "outbounds": [{"type": "direct", "tag": "destinations"}],
+            "route": {"final": "destinations"},
+        }
+        return Rendered(
+            file_name="sing-box-server.json",
+            config=to_json(config),
+            arguments=_arguments(build.server),
+            environment=_LISTENER_ONLY,
+            user=_user(settings.port),
+        )
+
+    def refuses(self, output: str) -> bool:
+        return "unsupported method" in output or "unknown method" in output
+
+
+def _log(level: LogLevel) -> dict[str, object]:
+    return {"level": _LEVELS[level], "timestamp": False}
+
+
+def _cipher(method: str, password: str) -> dict[str, object]:
+    """``password`` is left out with method none, which has none."""
+    return {"method": method} if method == "none" else {"method": method, "password": password}
+
+
+def _arguments(program: str | None) -> tuple[str, ...]:
+    return (program or "sing-box", "run", "--disable-color", "-c")
+
+
+def _user(port: int) -> str:
+    """sing-box cannot drop privileges by itself, so it has to be started without."""
+    return UNPRIVILEGED_USER if port >= FIRST_UNPRIVILEGED_PORT else ""
