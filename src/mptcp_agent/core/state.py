@@ -150,6 +150,8 @@ class File:
 
     path: str
     content: str = field(repr=False)
+    user: str = ""
+    """Its owner where the process reads it without being root; empty: root."""
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,90 @@
+"""States and changes in the field's own words, for ``plan``, the log and people.
+
+A generated file is named by its path alone: its content may hold a password.
+"""
+
+from __future__ import annotations
+
+from .diff import Change, Item
+from .state import Endpoint, File, Firewall, Limits, Process, Route, Rule, Sysctl
+
+
+def kind(item: Item) -> str:
+    """endpoint, limits, route, rule, firewall, process, file or sysctl."""
+    return type(item).__name__.lower()
+
+
+def line(item: Item) -> str:
+    """One line, as ``ip``, ``sysctl`` and their like would take it."""
+    match item:
+        case Endpoint():
+            flags = " ".join(sorted(item.flags, key=("subflow", "backup", "signal").index))
+            return f"mptcp endpoint {item.address} dev {item.device} id {item.id} {flags}"
+        case Limits():
+            return (
+                f"mptcp limits subflows {item.subflows} add_addr_accepted {item.add_addr_accepted}"
+            )
+        case Route():
+            return _route(item)
+        case Rule():
+            return _rule(item)
+        case Firewall():
+            return _firewall(item)
+        case Process():
+            return f"process {item.name}: {' '.join(item.command)}"
+        case File():
+            return f"file {item.path}"
+        case Sysctl():
+            return f"sysctl {item.key}={item.value}"
+
+
+def _route(route: Route) -> str:
+    words = ["route", "" if route.type == "unicast" else route.type, route.destination]
+    if route.gateway:
+        words += ["via", route.gateway]
+    if route.device:
+        words += ["dev", route.device]
+    if route.source:
+        words += ["src", route.source]
+    return " ".join([w for w in words if w] + ["table", str(route.table)])
+
+
+def _rule(rule: Rule) -> str:
+    words = ["rule", "-6" if rule.family == 6 else "", f"priority {rule.priority}"]
+    for word, value in (
+        ("from", rule.source),
+        ("to", rule.destination),
+        ("iif", rule.iif),
+        ("oif", rule.oif),
+        ("ipproto tcp sport", rule.sport),
+    ):
+        words.append(f"{word} {value}" if value is not None else "")
+    return " ".join([w for w in words if w] + ["lookup", str(rule.table)])
+
+
+def _firewall(firewall: Firewall) -> str:
+    parts = []
+    if redirect := firewall.redirect:
+        does = "refuse" if redirect.mode == "block" else f"redirect to port {redirect.port}"
+        at = f"from {', '.join(redirect.jumps)}" if redirect.jumps else "switched off"
+        parts.append(f"chain SSREDIR {does}, {at}, leaving alone {' '.join(redirect.bypass)}")
+    if access := firewall.access:
+        who = " ".join(access.allow) or "everyone"
+        parts.append(f"server port {access.port} open to {who}")
+    return f"{firewall.backend}: {'; '.join(parts) or 'nothing'}"
+
+
+def change_lines(change: Change) -> tuple[str, ...]:
+    """The lines of a diff: ``-`` what goes, ``+`` what comes."""
+    if change.action == "remove":
+        return (f"- {line(change.item)}",)
+    new = f"+ {line(change.item)}"
+    if change.old is None or isinstance(change.item, File):
+        return (new,)
+    return (f"- {line(change.old)}", new)
+
+
+def sentence(change: Change) -> str:
+    """One log line."""
+    verb = {"add": "added", "remove": "removed", "set": "set"}[change.action]
+    return f"{verb} {line(change.item)}"

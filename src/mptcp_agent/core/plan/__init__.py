@@ -1,0 +1,187 @@
+"""plan(): configuration + facts + health -> the router as it should be.
+
+    paths      which peer, which of its addresses, which WANs
+    routing    routes, rules, endpoints
+    proxies    engine, configuration files, processes
+    firewall   the chain SSREDIR and the server's access list
+    sysctls    kernel settings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...engines import Build
+from ..config import PACKAGE, Config
+from ..health import Health
+from ..network import Facts
+from ..problem import Problem
+from ..state import Backend, Limits, RouterState
+from ..wans import WanLink, local_networks, wan_links
+from . import routing
+from .firewall import Mode, firewall
+from .paths import Choice, PeerAddresses, choose, resolve, used_families
+from .proxies import Proxies, proxies
+from .sysctls import sysctls
+
+#: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
+#: subflows leaves the third WAN idle.
+LIMITS = Limits(subflows=8, add_addr_accepted=8)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What this machine offers: installed engines by name, working firewall back ends (in
+    order of preference) and why the others do not work, and where generated files go."""
+
+    builds: Mapping[str, Build] = field(default_factory=dict)
+    backends: tuple[Backend, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/var/etc/mptcp-proxy"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The router as it should be, and the choices that led there (for the status)."""
+
+    state: RouterState = field(default_factory=RouterState)
+    problems: tuple[Problem, ...] = ()
+    wans: tuple[WanLink, ...] = ()
+    peers: tuple[PeerAddresses, ...] = ()
+    choice: Choice | None = None
+    mode: Mode = "bypass"
+    proxies: Proxies = field(default_factory=Proxies)
+
+
+def plan(
+    config: Config, facts: Facts, health: Health, means: Means, in_use: str | None = None
+) -> Plan:
+    """``in_use`` is the peer address the running proxy connects to, if there is one."""
+    wans = wan_links(config, facts)
+    if not config.globals.enabled or not (config.client or config.server):
+        return Plan(wans=wans)
+    peers = resolve(config.client_peers, facts)
+    choice = choose(peers, wans, health, in_use)
+    engine = proxies(config, facts, choice or _fallback(peers), means.builds, means.directory)
+    mode = _mode(config, choice, engine, health)
+    backend, problems = _backend(config, means)
+    networks = local_networks(facts, wans)
+    addresses = tuple(a for p in peers for a in p.addresses)
+    used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
+    endpoints = routing.endpoints(config, wans, peers, health, used)
+    state = RouterState(
+        endpoints=endpoints[: routing.MAX_ENDPOINTS],
+        limits=LIMITS,
+        routes=routing.routes(wans, networks, peers, health),
+        rules=routing.rules(config, wans, peers),
+        firewalls=(
+            firewall(
+                config,
+                facts,
+                backend,
+                mode,
+                [*networks, *(a.network for w in wans for a in w.addresses)],
+                addresses,
+                engine.strip_mptcp,
+            ),
+        )
+        if backend
+        else (),
+        processes=engine.processes,
+        files=engine.files,
+        sysctls=sysctls(config, wans, facts),
+    )
+    return Plan(
+        state=state,
+        problems=(*problems, *engine.problems, *_notes(config, wans, peers, facts, len(endpoints))),
+        wans=wans,
+        peers=peers,
+        choice=choice,
+        mode=mode,
+        proxies=engine,
+    )
+
+
+def _fallback(peers: tuple[PeerAddresses, ...]) -> Choice | None:
+    """While no peer can be reached the proxy stays configured for the first: when links come
+    back the engine is ready, and nothing restarts."""
+    return next((Choice(p.peer, p.addresses[0]) for p in peers if p.addresses), None)
+
+
+def _mode(config: Config, choice: Choice | None, engine: Proxies, health: Health) -> Mode:
+    """What a new LAN connection meets."""
+    if config.client is None:
+        return "bypass"
+    runs = any(p.name == "client" for p in engine.processes)
+    if choice and runs and health.redirector:
+        return "proxy"
+    if config.client.when_down == "block":
+        return "block"
+    return "starting" if choice and runs else "bypass"
+
+
+def _backend(config: Config, means: Means) -> tuple[Backend | None, tuple[Problem, ...]]:
+    wanted = config.globals.redirect
+    for backend in means.backends:
+        if wanted in ("auto", backend):
+            return backend, ()
+    why = "; ".join(f"{b}: {w}" for b, w in means.missing.items() if wanted in ("auto", b))
+    return None, (
+        Problem(
+            f"{PACKAGE}.globals.redirect",
+            f"no firewall back end works here ({why or 'none known'})",
+            "install nftables (OpenWrt: nftables-json), or iptables and python3-iptables",
+        ),
+    )
+
+
+def _notes(
+    config: Config,
+    wans: tuple[WanLink, ...],
+    peers: tuple[PeerAddresses, ...],
+    facts: Facts,
+    endpoints: int,
+) -> list[Problem]:
+    """What works, but not as somebody meant it."""
+    notes: list[Problem] = []
+
+    def note(where: str, message: str, hint: str) -> None:
+        notes.append(Problem(f"{PACKAGE}.{where}", message, hint, severity="warning"))
+
+    for peer in peers:
+        if not peer.addresses:
+            note(
+                f"{peer.peer.name}.address",
+                f"{' '.join(peer.peer.address)} cannot be resolved",
+                "check the name and the router's DNS, or give IP addresses",
+            )
+    if config.client:
+        for name in config.client.lan:
+            interface = facts.interface(name)
+            if interface is None or interface.device is None:
+                note(
+                    f"{config.client.name}.lan",
+                    f"there is no network interface '{name}'",
+                    f"interfaces are: {', '.join(i.name for i in facts.interfaces) or 'none'}",
+                )
+    if not any(w.section.role != "off" for w in wans):
+        note("wan", "no wan section in use", "add one for each link")
+    v4, v6 = used_families(config, peers)
+    for wan in wans:
+        if wan.up and wan.section.role != "off" and not any(
+            (v4, v6)[a.family == 6] for a in wan.addresses
+        ):
+            kind = "IPv4" if v4 else "IPv6"
+            note(
+                f"{wan.name}.interface",
+                f"'{wan.section.interface}' has no {kind} address, and the peer only has {kind}",
+                "give the peer an address of the family this link has",
+            )
+    if endpoints > routing.MAX_ENDPOINTS:
+        note(
+            "wan",
+            f"{endpoints} addresses, and the kernel takes {routing.MAX_ENDPOINTS}",
+            "use one address family for the peers, or fewer WANs",
+        )
+    return notes

@@ -1,0 +1,106 @@
+"""Which peer, which of its addresses, which WANs: the choices everything else follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import Config, Peer
+from ..health import Health
+from ..network import Facts
+from ..options import is_address
+from ..state import family
+from ..wans import WanLink
+
+
+@dataclass(frozen=True)
+class PeerAddresses:
+    """A peer with its host names resolved, in the order of the configuration."""
+
+    peer: Peer
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The peer in use and the one address of it that the proxy connects to."""
+
+    peer: Peer
+    address: str
+
+
+def resolve(peers: tuple[Peer, ...], facts: Facts) -> tuple[PeerAddresses, ...]:
+    names = dict(facts.resolved)
+    return tuple(
+        PeerAddresses(
+            peer,
+            tuple(
+                dict.fromkeys(
+                    a
+                    for host in peer.address
+                    for a in ((host,) if is_address(host) else names.get(host, ()))
+                )
+            ),
+        )
+        for peer in peers
+    )
+
+
+def usable_wans(wans: tuple[WanLink, ...], health: Health, address: str) -> list[WanLink]:
+    """WANs over which an address can be reached, best first: those on whose link the address
+    lies, then the others in the order of the configuration; backups last."""
+    able = [
+        w
+        for w in wans
+        if w.up
+        and w.section.role != "off"
+        and w.address(family(address))
+        and health.usable(w.name, address)
+    ]
+
+    def rank(wan: WanLink) -> tuple[bool, bool, int]:
+        own = wan.address(family(address))
+        return (wan.section.role == "backup", not (own and own.holds(address)), wan.index)
+
+    return sorted(able, key=rank)
+
+
+def choose(
+    peers: tuple[PeerAddresses, ...], wans: tuple[WanLink, ...], health: Health, now: str | None
+) -> Choice | None:
+    """The first peer that can be reached, by its first address that can be.
+
+    ``now`` is the address in use: it stays as long as it can be reached at all, since a
+    change restarts the proxy process and ends its connections.
+    """
+    for peer in peers:
+        if peer.peer.name in health.dead_peers:
+            continue
+        reachable = [a for a in peer.addresses if usable_wans(wans, health, a)]
+        if reachable:
+            return Choice(peer.peer, now if now in reachable else reachable[0])
+    return None
+
+
+def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str, ...]) -> set[str]:
+    """WANs whose paths are all down while another WAN's are not.
+
+    When no path answers, the peer is dead rather than every link: nothing is taken away then.
+    """
+    def alive(wan: WanLink) -> bool:
+        return any(wan.address(family(a)) and health.usable(wan.name, a) for a in addresses)
+
+    up = [w for w in wans if w.up and w.section.role != "off"]
+    if not addresses or not any(map(alive, up)):
+        return set()
+    return {w.name for w in up if not alive(w)}
+
+
+def used_families(config: Config, peers: tuple[PeerAddresses, ...]) -> tuple[bool, bool]:
+    """Whether IPv4 and IPv6 endpoints are of use: of eight in all, none should be idle."""
+    addresses = [a for p in peers for a in p.addresses]
+    if config.server:
+        addresses += config.server.listen
+    return (
+        any(family(a) == 4 or a == "::" for a in addresses),
+        any(family(a) == 6 for a in addresses),
+    )

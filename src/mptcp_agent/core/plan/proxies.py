@@ -1,0 +1,130 @@
+"""The proxy processes: which engine, with which configuration file and command."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from ...engines import (
+    Build,
+    ClientSettings,
+    Engine,
+    LogLevel,
+    Rendered,
+    Role,
+    ServerSettings,
+    choose,
+)
+from ...errors import EngineError
+from ..config import PACKAGE, Config
+from ..network import Facts
+from ..problem import Problem
+from ..state import File, Process
+from .paths import Choice
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """What the engines are to be told. A role that cannot run has no process, only a problem."""
+
+    engine: Engine | None = None
+    build: Build | None = None
+    processes: tuple[Process, ...] = ()
+    files: tuple[File, ...] = ()
+    strip_mptcp: bool = False
+    problems: tuple[Problem, ...] = ()
+
+
+def proxies(
+    config: Config,
+    facts: Facts,
+    choice: Choice | None,
+    builds: Mapping[str, Build],
+    directory: str,
+) -> Proxies:
+    """``directory`` is where generated configuration goes; ``choice`` the peer to connect to."""
+    roles: list[Role] = []
+    if config.client:
+        roles.append("client")
+    if config.server:
+        roles.append("server")
+    if not roles:
+        return Proxies()
+    try:
+        engine, build = choose(config.globals.engine, builds, roles)
+    except EngineError as error:
+        return Proxies(problems=(Problem(f"{PACKAGE}.globals.engine", str(error)),))
+    processes, files, problems = [], [], list(build.problems)
+    strip = False
+    for role, section, settings in _settings(config, facts, choice):
+        found = engine.problems(settings, build, f"{PACKAGE}.{section}")
+        if found:
+            problems += found
+            continue
+        if isinstance(settings, ClientSettings):
+            rendered = engine.client(settings, build)
+            strip = rendered.strip_mptcp
+        else:
+            rendered = engine.server(settings, build)
+        process, file = _process(role, rendered, directory)
+        processes.append(process)
+        files.append(file)
+    return Proxies(
+        engine, build, tuple(processes), tuple(files), strip, tuple(dict.fromkeys(problems))
+    )
+
+
+def _settings(
+    config: Config, facts: Facts, choice: Choice | None
+) -> list[tuple[Role, str, ClientSettings | ServerSettings]]:
+    """The settings of each role with the section its method and password come from."""
+    level = cast(LogLevel, config.globals.log_level)
+    found: list[tuple[Role, str, ClientSettings | ServerSettings]] = []
+    if config.client and choice:
+        # A kernel booted without IPv6 has no AF_INET6 sockets, so nothing can listen on "::".
+        ipv6 = facts.sysctl("net/ipv6/conf/all/disable_ipv6") is not None
+        settings = ClientSettings(
+            server=choice.address,
+            server_port=choice.peer.port,
+            method=choice.peer.method,
+            password=choice.peer.password,
+            local_port=config.client.local_port,
+            listen="::" if ipv6 else "0.0.0.0",
+            timeout=config.client.timeout,
+            fast_open=config.client.fast_open,
+            log_level=level,
+        )
+        found.append(("client", choice.peer.name, settings))
+    if config.server:
+        server = config.server
+        found.append(
+            (
+                "server",
+                server.name,
+                ServerSettings(
+                    listen=server.listen,
+                    port=server.port,
+                    method=server.method,
+                    password=server.password,
+                    timeout=server.timeout,
+                    fast_open=server.fast_open,
+                    log_level=level,
+                ),
+            )
+        )
+    return found
+
+
+def _process(role: Role, rendered: Rendered, directory: str) -> tuple[Process, File]:
+    path = f"{directory}/{rendered.file_name}"
+    process = Process(
+        name=role,
+        command=rendered.command(path),
+        environment=tuple(sorted(rendered.environment)),
+        config_path=path,
+        digest=hashlib.sha256(rendered.config.encode()).hexdigest()[:16],
+        user=rendered.user,
+    )
+    return process, File(path, rendered.config, rendered.user)

@@ -1,0 +1,155 @@
+"""Routes, rules, endpoints and limits.
+
+Each WAN has a table, reached by its device and by its address, so that a subflow stays on its
+WAN wherever it is going. The first subflow of a connection has no address yet: one more table
+sends it over the best WAN, and moves when that WAN fails. Later packets of the connection
+carry the WAN's address, so moving that table never moves a running subflow.
+
+A server answers from the address the client spoke to, which may belong to another WAN than
+the client's link (the client's second WAN joins to the server's first address). So replies to
+a client on a WAN's own network go out by that WAN, whatever their source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..config import Config
+from ..health import Health
+from ..state import (
+    ENDPOINT_IDS,
+    PRIORITY_ADDRESS,
+    PRIORITY_DEVICE,
+    PRIORITY_PEER,
+    PRIORITY_SERVER_REPLY,
+    TABLE_PEERS,
+    Endpoint,
+    EndpointFlag,
+    Route,
+    Rule,
+    family,
+)
+from ..wans import WanAddress, WanLink
+from .paths import PeerAddresses, failed_wans, usable_wans, used_families
+
+#: Endpoints the kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp/protocol.h.
+MAX_ENDPOINTS = 8
+
+
+def routes(
+    wans: Iterable[WanLink],
+    networks: Iterable[str],
+    peers: Iterable[PeerAddresses],
+    health: Health,
+) -> tuple[Route, ...]:
+    """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow."""
+    wans, networks = tuple(wans), tuple(networks)
+    addresses = list(dict.fromkeys(a for p in peers for a in p.addresses))
+    found: list[Route] = []
+    for wan in wans:
+        if wan.up and wan.section.role != "off":
+            for own in wan.addresses:
+                found += _wan_table(wan, own, networks, addresses)
+    for address in addresses:
+        # With every path down the first one stays: silence is not improved by no route.
+        best = usable_wans(wans, health, address) or usable_wans(wans, Health(), address)
+        if best:
+            found.append(_route_to(address, best[0], TABLE_PEERS, addresses))
+    return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
+
+
+def _wan_table(
+    wan: WanLink, own: WanAddress, networks: Iterable[str], addresses: list[str]
+) -> Iterator[Route]:
+    for network in networks:
+        if family(network) == own.family and network != own.network:
+            yield Route(wan.table, network, type="throw")
+    if own.network != own.host:
+        yield Route(wan.table, own.network, device=wan.device, source=own.address)
+    if own.gateway:
+        default = "::/0" if own.family == 6 else "0.0.0.0/0"
+        yield Route(
+            wan.table, default, device=wan.device, gateway=own.gateway, source=own.address
+        )
+        return
+    for address in addresses:
+        if family(address) == own.family and not own.holds(address):
+            yield _route_to(address, wan, wan.table, addresses)
+
+
+def _route_to(address: str, wan: WanLink, table: int, addresses: list[str]) -> Route:
+    """To a peer address over a WAN: by its gateway; on a link without one by an address of
+    the peer on that link; else the address itself, on-link."""
+    own = wan.address(family(address))
+    assert own is not None
+    host = f"{address}/{128 if own.family == 6 else 32}"
+    gateway = own.gateway or next((a for a in addresses if own.holds(a)), None)
+    if own.holds(address):
+        gateway = None
+    return Route(table, host, device=wan.device, gateway=gateway, source=own.address)
+
+
+def rules(
+    config: Config, wans: Iterable[WanLink], peers: Iterable[PeerAddresses]
+) -> tuple[Rule, ...]:
+    found: list[Rule] = []
+    for wan in wans:
+        if not wan.up or wan.section.role == "off":
+            continue
+        for own in wan.addresses:
+            found.append(Rule(PRIORITY_DEVICE, own.family, wan.table, oif=wan.device))
+            found.append(Rule(PRIORITY_ADDRESS, own.family, wan.table, source=own.host))
+            if config.server and own.network != own.host:
+                found.append(
+                    Rule(
+                        PRIORITY_SERVER_REPLY,
+                        own.family,
+                        wan.table,
+                        destination=own.network,
+                        iif="lo",
+                        sport=config.server.port,
+                    )
+                )
+    for address in dict.fromkeys(a for p in peers for a in p.addresses):
+        host = f"{address}/{128 if family(address) == 6 else 32}"
+        found.append(
+            Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=host, iif="lo")
+        )
+    return tuple(sorted(set(found), key=_rule_order))
+
+
+def _rule_order(rule: Rule) -> tuple[int, int, int, str]:
+    return (rule.priority, rule.family, rule.table, str(rule))
+
+
+def endpoints(
+    config: Config,
+    wans: tuple[WanLink, ...],
+    peers: tuple[PeerAddresses, ...],
+    health: Health,
+    in_use: tuple[str, ...],
+) -> tuple[Endpoint, ...]:
+    """One endpoint per address of each healthy WAN: subflow for the client role, signal for
+    the server role. A signal endpoint stays while only probes fail: the kernel announces an
+    address once, and not again after it came back (mptcp_net-next issues 501, 502).
+
+    ``in_use`` are the addresses of the peer in use.
+    """
+    failed = failed_wans(wans, health, in_use)
+    families = used_families(config, peers)
+    found: list[Endpoint] = []
+    for wan in wans:
+        if not wan.up or wan.section.role == "off" or wan.device is None:
+            continue
+        flags: set[EndpointFlag] = set()
+        if config.client and wan.name not in failed:
+            flags.add("subflow")
+            if wan.section.role == "backup":
+                flags.add("backup")
+        if config.server:
+            flags.add("signal")
+        for own in wan.addresses:
+            if flags and families[own.family == 6]:
+                number = ENDPOINT_IDS.start + 2 * wan.index + (own.family == 6)
+                found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
+    return tuple(found)
