@@ -1,9 +1,9 @@
 """The only code that touches the machine: one file per thing touched.
 
 All calls block, for a millisecond or so, and belong into the worker thread. Modules here never
-import each other (``pyroute2_parts``, which touches nothing, excepted); what they take and
-give are types of ``core``, and what the machine refuses becomes an error of ``errors`` that
-names the thing and the way out.
+import each other; what they take and give are types of ``core``, and what the machine refuses
+becomes an error of ``errors`` that names the thing and the way out. Excepted, since they touch
+nothing: ``pyroute2_parts`` (of the library) and ``route_messages`` (translation).
 
     routes          routes, rules, links and addresses        (rtnetlink)
     endpoints       MPTCP endpoints and limits                (generic netlink, mptcp_pm)
