@@ -1,0 +1,208 @@
+"""One netifd interface: what it is configured to be, whether it should be up, what it says.
+
+Pure: no kernel, no clock.  Source: `netifd/interface.c`, `interface-ip.c`, `proto-static.c`,
+`ubus.c` (the dump).  As in netifd an interface needs carrier to be up, unless it is `static`
+without `option force_link '0'`: then losing the cable changes nothing it says.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from .rtnl import Address, Link
+from .ucifile import Section, Value
+from .wire import Json
+
+_TRUE = ("1", "on", "true", "yes", "enabled")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A default route."""
+
+    gateway: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """A `config interface` section.
+
+    proto `static`, `none`; `dhcp`: the address options say what the server would give; and
+    `external`, which netifd does not have: report whatever addresses others put on the device.
+    """
+
+    name: str
+    proto: str
+    device: str
+    auto: bool = True
+    force_link: bool = False
+    metric: int = 0
+    dns_metric: int = 0
+    table: int = 0
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    dns: tuple[str, ...] = ()
+    data: tuple[tuple[str, Json], ...] = ()
+    error: str = ""
+    """A code such as INVALID_ADDRESS when the section cannot be used."""
+
+
+def parse(section: Section) -> Config | None:
+    """None for a disabled section."""
+    options = section.options
+    if _one(options, "disabled") in ("1", "true"):
+        return None
+    proto = _one(options, "proto") or "none"
+    device = _one(options, "device") or _one(options, "ifname")
+    config = Config(
+        section.name,
+        proto,
+        device,
+        auto=_boolean(options, "auto", True),
+        force_link=_boolean(options, "force_link", proto == "static"),
+        metric=_number(options, "metric"),
+        dns_metric=_number(options, "dns_metric"),
+        table=_number(options, "ip4table"),
+        dns=tuple(_many(options, "dns")),
+    )
+    if proto not in ("static", "dhcp"):
+        return config
+    try:
+        netmask = ipaddress.IPv4Network(f"0.0.0.0/{_one(options, 'netmask') or '32'}").prefixlen
+        found = [_address(text, netmask) for text in _many(options, "ipaddr")]
+        found += [_address(text, 128) for text in _many(options, "ip6addr")]
+    except ValueError:
+        return replace(config, error="INVALID_ADDRESS")
+    leased = proto == "dhcp"
+    routes = []
+    for option, family in (("gateway", 4), ("ip6gw", 6)):
+        gateway = _one(options, option)
+        sources = [each.address for each in found if each.family == family]
+        if not gateway or not sources or not _boolean(options, "defaultroute", True):
+            continue
+        nowhere = "0.0.0.0/0" if family == 4 else "::/0"
+        bits = 32 if family == 4 else 128
+        routes.append(Route(gateway, f"{sources[0]}/{bits}" if leased else nowhere))
+    data: tuple[tuple[str, Json], ...] = ()
+    if leased:
+        data = (("dhcpserver", _one(options, "gateway")), ("leasetime", 3600))
+    return replace(config, addresses=tuple(found), routes=tuple(routes), data=data)
+
+
+def _one(options: Mapping[str, Value], name: str) -> str:
+    value = options.get(name, "")
+    return value if isinstance(value, str) else " ".join(value)
+
+
+def _many(options: Mapping[str, Value], name: str) -> list[str]:
+    value = options.get(name, [])
+    return value.split() if isinstance(value, str) else list(value)
+
+
+def _boolean(options: Mapping[str, Value], name: str, default: bool) -> bool:
+    value = _one(options, name)
+    return value in _TRUE if value else default
+
+
+def _number(options: Mapping[str, Value], name: str) -> int:
+    value = _one(options, name)
+    return int(value) if value.isdigit() else 0
+
+
+def _address(text: str, mask: int) -> Address:
+    """Raises ValueError."""
+    address, _, length = text.partition("/")
+    if length and not length.isdigit():
+        length = str(ipaddress.IPv4Network(f"0.0.0.0/{length}").prefixlen)
+    return Address(str(ipaddress.ip_address(address)), int(length or mask))
+
+
+# -- state ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Interface:
+    """What netifd keeps of an interface.  `autostart` is what `up` and `down` change."""
+
+    config: Config
+    autostart: bool = True
+    available: bool = False
+    link: bool = False
+    up: bool = False
+    since: float = 0.0
+    external: tuple[Address, ...] = ()
+    errors: list[str] = field(default_factory=list)
+
+    def observe(self, link: Link | None) -> None:
+        """Take in what the kernel says of the device."""
+        self.available = link is not None
+        self.link = link is not None and link.carrier
+        shown = link.addresses if link is not None and self.config.proto == "external" else ()
+        self.external = tuple(each for each in shown if each.scope == "global")
+
+    @property
+    def should_be_up(self) -> bool:
+        ready = self.link or self.config.force_link
+        return self.autostart and self.available and ready and not self.config.error
+
+    def addresses(self) -> tuple[Address, ...]:
+        return self.external if self.config.proto == "external" else self.config.addresses
+
+    def status(self, now: float) -> dict[str, Json]:
+        """As `ubus call network.interface.NAME status` shows it; `now` and `since` in seconds."""
+        config = self.config
+        shown: dict[str, Json] = {
+            "up": self.up,
+            "pending": False,
+            "available": self.available,
+            "autostart": self.autostart,
+            "dynamic": False,
+        }
+        if self.up:
+            shown |= {"uptime": int(now - self.since), "l3_device": config.device}
+        shown["proto"] = config.proto
+        if config.device and self.available:
+            shown["device"] = config.device
+        if self.up:
+            shown |= self._settings()
+        shown["data"] = dict(config.data) if self.up else {}
+        codes = list(self.errors)
+        if config.error:
+            codes.append(config.error)
+        if codes:
+            shown["errors"] = [{"subsystem": "interface", "code": code} for code in codes]
+        return shown
+
+    def _settings(self) -> dict[str, Json]:
+        config = self.config
+        updated: list[Json] = []
+        if self.addresses():
+            updated.append("addresses")
+        if config.routes:
+            updated.append("routes")
+        if config.data:
+            updated.append("data")
+        shown: dict[str, Json] = {"updated": updated} if updated else {}
+        if config.table:
+            shown["ip4table"] = config.table
+        shown |= {"metric": config.metric, "dns_metric": config.dns_metric, "delegation": True}
+        for family in (4, 6):
+            shown[f"ipv{family}-address"] = [
+                {"address": each.address, "mask": each.mask}
+                for each in self.addresses()
+                if each.family == family
+            ]
+        shown |= {"ipv6-prefix": [], "ipv6-prefix-assignment": []}
+        shown["route"] = [_route(route) for route in config.routes]
+        shown |= {"dns-server": list(config.dns), "dns-search": [], "neighbors": []}
+        kinds = ("ipv4-address", "ipv6-address", "route", "dns-server", "dns-search", "neighbors")
+        shown["inactive"] = {kind: [] for kind in kinds}
+        return shown
+
+
+def _route(route: Route) -> dict[str, Json]:
+    target = "::" if ":" in route.gateway else "0.0.0.0"
+    return {"target": target, "mask": 0, "nexthop": route.gateway, "source": route.source}
