@@ -16,7 +16,7 @@ from pathlib import Path
 from . import daemon, ucifile
 from .peer import Method, Peer, Refused, Reply, background
 from .ucifile import Package, Section, UciError, Value
-from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store
+from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, resolve
 from .wire import Json, Status, Type
 
 Arguments = dict[str, Json]
@@ -238,18 +238,6 @@ def _need(arguments: Arguments, name: str) -> str:
     if not isinstance(value, str):
         raise Invalid
     return value
-
-
-def resolve(package: Package, name: str) -> str:
-    """A section name; `@TYPE[INDEX]` counts sections of a type, from the end when negative."""
-    if not name.startswith("@"):
-        return name
-    match = re.fullmatch(r"@([^\[]*)\[(-?\d+)\]", name)
-    if match is None:
-        raise Invalid
-    kind, index = match.group(1), int(match.group(2))
-    named = [each.name for each in package.sections.values() if kind in ("", each.type)]
-    return named[index] if -len(named) <= index < len(named) else ""
 
 
 def _choose(package: Package, arguments: Arguments) -> list[Section]:

@@ -87,99 +87,102 @@ def is_type(text: str) -> bool:
 # -- reading -------------------------------------------------------------------------------
 
 
-def parse(name: str, text: str) -> Package:
-    """Read a configuration file.  Raises UciError with line and byte of the first mistake."""
-    package = Package(name)
-    section: Section | None = None
-    for words, where in _commands(text):
-        command, arguments = words[0], words[1:]
-        if command in ("package", "p"):
-            if not arguments or not is_package(arguments[0]):
-                raise where.error("package without name")
-        elif command in ("config", "c"):
-            section = _config(package, arguments, where)
-        elif command in ("option", "o", "list", "l"):
-            if section is None:
-                raise where.error("option/list command found before the first section")
-            _option(section, arguments, command.startswith("l"), where)
-        else:
-            raise where.error("invalid command")
-    return package
-
-
 @dataclass(frozen=True)
-class _Where:
+class _Word:
+    text: str
     line: int
     byte: int
+    """Where libuci's cursor is once it has read the word; errors name that place."""
 
     def error(self, reason: str) -> UciError:
         return UciError(reason, self.line, self.byte)
 
 
-def _config(package: Package, arguments: list[str], where: _Where) -> Section:
-    if not arguments or not arguments[0]:
-        raise where.error("insufficient arguments")
-    if not is_type(arguments[0]):
-        raise where.error("invalid character in type field")
-    name = arguments[1] if len(arguments) > 1 else ""
-    if name and not is_name(name):
-        raise where.error("invalid character in name field")
-    if len(arguments) > 2 and arguments[2]:
-        raise where.error("too many arguments")
-    known = package.sections.get(name) if name else None
-    if known is None:
-        return package.add(arguments[0], name)
-    if known.type != arguments[0]:
-        raise where.error("section of different type overwrites prior section with same name")
-    return known
-
-
-def _option(section: Section, arguments: list[str], append: bool, where: _Where) -> None:
-    if not arguments or not arguments[0]:
-        raise where.error("insufficient arguments")
-    if not is_name(arguments[0]):
-        raise where.error("invalid character in name field")
-    if len(arguments) > 2 and arguments[2]:
-        raise where.error("too many arguments")
-    name, value = arguments[0], arguments[1] if len(arguments) > 1 else ""
-    if append:
-        section.append(name, value)
-    elif value:
-        section.options[name] = value
-    else:
-        section.options.pop(name, None)  # an empty value is no value
-
-
-def _commands(text: str) -> Iterator[tuple[list[str], _Where]]:
-    """The words of each command; `;` separates commands, `#` starts a comment."""
+def parse(name: str, text: str) -> Package:
+    """Read a configuration file.  Raises UciError with line and byte of the first mistake."""
+    package = Package(name)
+    section: Section | None = None
     reader = _Reader(text)
-    while not reader.at_end():
-        words: list[str] = []
-        while (word := reader.word()) is not None:
-            words.append(word)
-        if words:
-            yield words, _Where(reader.line, reader.column)
-        reader.next_command()
+    while (command := reader.command()) is not None:
+        arguments = reader.arguments()
+        match command.text:
+            case "package" | "p":
+                name_word = _argument(arguments, 0, command)
+                if not is_package(name_word.text):
+                    raise name_word.error("invalid character in name field")
+            case "config" | "c":
+                section = _config(package, arguments, command)
+            case "option" | "o" | "list" | "l":
+                if section is None:
+                    raise command.error("option/list command found before the first section")
+                _option(section, arguments, command)
+            case _:
+                raise command.error("invalid command")
+    return package
 
 
 def words(text: str) -> Iterator[str]:
     """Every word of the text, quotes and escapes taken off."""
-    for command, _ in _commands(text):
-        yield from command
+    reader = _Reader(text)
+    while not reader.at_end():
+        for word in reader.arguments():
+            yield word.text
+
+
+def _argument(arguments: list[_Word], at: int, command: _Word) -> _Word:
+    if len(arguments) <= at or not arguments[at].text:
+        raise (arguments or [command])[-1].error("insufficient arguments")
+    return arguments[at]
+
+
+def _config(package: Package, arguments: list[_Word], command: _Word) -> Section:
+    kind = _argument(arguments, 0, command)
+    if not is_type(kind.text):
+        raise kind.error("invalid character in type field")
+    name = arguments[1].text if len(arguments) > 1 else ""
+    if name and not is_name(name):
+        raise arguments[1].error("invalid character in name field")
+    _no_more(arguments)
+    known = package.sections.get(name) if name else None
+    if known is None:
+        return package.add(kind.text, name)
+    if known.type != kind.text:
+        raise arguments[-1].error(
+            "section of different type overwrites prior section with same name"
+        )
+    return known
+
+
+def _option(section: Section, arguments: list[_Word], command: _Word) -> None:
+    name = _argument(arguments, 0, command)
+    if not is_name(name.text):
+        raise name.error("invalid character in name field")
+    _no_more(arguments)
+    value = arguments[1].text if len(arguments) > 1 else ""
+    if command.text.startswith("l"):
+        section.append(name.text, value)
+    elif value:
+        section.options[name.text] = value
+    else:
+        section.options.pop(name.text, None)  # an empty value is no value
+
+
+def _no_more(arguments: list[_Word]) -> None:
+    if len(arguments) > 2 and arguments[2].text:
+        raise arguments[2].error("too many arguments")
 
 
 class _Reader:
-    """A cursor over the text; words end at blanks, commands at newline or `;`."""
+    """A cursor over the text; words end at blanks, commands at a line's end or `;`.
+
+    A line goes on where a quote is open or a backslash ends it.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text.replace("\r\n", "\n")
         self._at = 0
         self._line_start = 0
-        self.line = 1
-
-    @property
-    def column(self) -> int:
-        return self._at - self._line_start
+        self._line = 1
 
     def at_end(self) -> bool:
         return self._at >= len(self._text)
@@ -190,22 +193,55 @@ class _Reader:
     def _take(self) -> str:
         char = self._text[self._at]
         self._at += 1
-        if char == "\n":
-            self.line += 1
-            self._line_start = self._at
+        self._line += char == "\n"
         return char
 
-    def next_command(self) -> None:
+    def _skip_blanks(self) -> None:
+        while self._peek() not in ("\n", "") and self._peek().isspace():
+            self._take()
+
+    def command(self) -> _Word | None:
+        """The first word of the next command, which may not be quoted; None at the end."""
+        while True:
+            self._skip_blanks()
+            if self._peek() == "#":
+                while self._peek() not in ("\n", ""):
+                    self._take()
+            if not self._peek():
+                return None
+            if self._peek() != "\n":
+                break
+            self._take()
+            self._line_start = self._at
+        byte = self._at - self._line_start
+        start = self._at
+        while self._peek() not in (" ", "\t", "\n", ""):
+            self._take()
+        text = self._text[start : self._at]
+        if self._peek() == "\n" or not text:
+            raise UciError("invalid command", self._line, byte)
+        if not self._peek():
+            full = {"c": "config", "p": "package"}.get(text[0], "option")
+            raise UciError(f"{full} without name", self._line, byte)
+        return _Word(text, self._line, byte)
+
+    def arguments(self) -> list[_Word]:
+        """The other words of the command, up to and with its end."""
+        found = []
+        while (word := self._word()) is not None:
+            found.append(word)
         if self._peek() == "#":
             while self._peek() not in ("\n", ""):
                 self._take()
-        if self._peek():
+        if self._peek() == "\n":
             self._take()
+            self._line_start = self._at
+        elif self._peek():
+            self._take()
+        return found
 
-    def word(self) -> str | None:
-        """The next word of this command, None at its end."""
-        while self._peek() not in ("\n", "") and self._peek().isspace():
-            self._take()
+    def _word(self) -> _Word | None:
+        self._skip_blanks()
         if self._peek() in ("\n", "", ";", "#"):
             return None
         chars: list[str] = []
@@ -216,14 +252,17 @@ class _Reader:
                 self._backslash(chars)
             else:
                 chars.append(self._take())
-        return "".join(chars)
+        after = self._peek() not in ("", ";", "#")  # one more is taken, as a terminator
+        return _Word("".join(chars), self._line, self._at - self._line_start + after)
 
     def _quoted(self, chars: list[str]) -> None:
         """Single quotes keep everything, double quotes know the backslash; lines may break."""
         quote = self._take()
         while (char := self._peek()) != quote:
             if not char:
-                raise UciError(f"EOF with unterminated {quote}", self.line, self.column)
+                lines = self._line - self._text.endswith("\n")
+                byte = self._at - self._line_start
+                raise UciError(f"EOF with unterminated {quote}", lines, byte)
             if char == "\\" and quote == '"':
                 self._backslash(chars)
             else:

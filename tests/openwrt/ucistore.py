@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .ucifile import Package, Section, UciError
 
 CONFDIR = Path("/etc/config")
 
-SAVEDIR = Path("/var/run/uci")
+SAVEDIR = Path("/var/run/.uci")
 """libuci's is /tmp/.uci; in the lab /tmp belongs to all routers, /var/run to one."""
 
 
@@ -143,6 +144,18 @@ def _reorder(package: Package, section: Section, position: int) -> None:
     others = [each for each in package.sections.values() if each is not section]
     others.insert(position, section)
     package.sections = {each.name: each for each in others}
+
+
+def resolve(package: Package, name: str) -> str:
+    """A section name; `@TYPE[INDEX]` counts sections of a type, from the end when negative."""
+    if not name.startswith("@"):
+        return name
+    match = re.fullmatch(r"@([^\[]*)\[(-?\d+)\]", name)
+    if match is None:
+        raise Invalid
+    kind, index = match.group(1), int(match.group(2))
+    named = [each.name for each in package.sections.values() if kind in ("", each.type)]
+    return named[index] if -len(named) <= index < len(named) else ""
 
 
 class Store:
