@@ -114,21 +114,22 @@ def start_time(pid: int) -> str:
 
 def sweep() -> list[str]:
     """Remove what labs left whose owner is dead; return their names."""
-    swept = []
-    for directory in sorted(STATE.glob("*")):
-        try:
-            pid, started = (directory / "owner").read_text().split()
-            if start_time(int(pid)) == started:
-                continue
-        except FileNotFoundError:
-            # No owner file: either just being made, or already being removed.
-            if not directory.exists() or time.time() - directory.stat().st_mtime < 5:
-                continue
-        except (OSError, ValueError):
-            pass
-        remove(directory.name)
-        swept.append(directory.name)
-    return swept
+    dead = [directory.name for directory in sorted(STATE.glob("*")) if not _owned(directory)]
+    for name in dead:
+        remove(name)
+    return dead
+
+
+def _owned(directory: Path) -> bool:
+    try:
+        pid, started = (directory / "owner").read_text().split()
+    except (OSError, ValueError):
+        # Just being made, or already being removed: leave it alone for a moment.
+        return not directory.exists() or time.time() - directory.stat().st_mtime < 5
+    try:
+        return start_time(int(pid)) == started
+    except (OSError, ValueError):
+        return False
 
 
 def remove(name: str) -> None:

@@ -82,7 +82,8 @@ class Router(Host):
 
     def path(self, path: str) -> Path:
         """Return how this process reaches the router's `path`."""
-        return self.root / path.lstrip("/")
+        # An absolute link would lead out of the router's root, and /var/run is one on Debian.
+        return self.root / path.replace("/var/run/", "/run/").lstrip("/")
 
     def write_config(self, name: str, text: object) -> None:
         """Write /etc/config/NAME, as an editor would (no reload follows)."""
