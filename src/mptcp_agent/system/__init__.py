@@ -3,7 +3,7 @@
 All calls block, for a millisecond or so, and belong into the worker thread. Modules here never
 import each other; what they take and give are types of ``core``, and what the machine refuses
 becomes an error of ``errors`` that names the thing and the way out. Excepted, since they touch
-nothing: ``pyroute2_parts`` (of the library) and ``route_messages`` (translation).
+nothing: ``pyroute2_parts`` (the library), ``route_messages``, ``diag_messages`` (translation).
 
     routes          routes, rules, links and addresses        (rtnetlink)
     endpoints       MPTCP endpoints and limits                (generic netlink, mptcp_pm)
