@@ -41,7 +41,7 @@ UNPRIVILEGED_USER = "nobody"
 FIRST_UNPRIVILEGED_PORT = 1024
 
 #: Open files a proxy may have. A proxied connection takes two; procd hands out 1024.
-OPEN_FILES = 32768
+OPEN_FILES = 16384
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,14 @@ class Build:
     plain_listener: bool = False
     """The redirector's listener was seen to accept plain TCP only (see ``strip_mptcp``)."""
     mptcpize: str | None = None
-    """Path of the wrapper that makes any dynamically linked program speak MPTCP."""
+    """Path of the wrapper that makes the programs speak MPTCP, where it was seen to."""
     methods: frozenset[str] = frozenset()
     """Methods tried and accepted."""
     refused: frozenset[str] = frozenset()
     """Methods tried and refused."""
+    hangs: frozenset[tuple[str, bool]] = frozenset()
+    """(method, fast_open) with which the redirector was seen to tell the peer nothing before
+    the LAN client has spoken: mail, FTP and databases, where the server speaks first, hang."""
     problems: tuple[Problem, ...] = ()
 
     def program(self, role: Role) -> str | None:
@@ -136,6 +139,10 @@ class Engine(ABC):
     """Methods a build of it may know, the preferred ones first."""
     packages: ClassVar[str]
     """Where to get it, for the messages."""
+    version_arguments: ClassVar[tuple[str, ...]]
+    """What makes a program print its version."""
+    wrappable: ClassVar[bool] = False
+    """Whether mptcpize can help: it preloads a library, which static programs do not load."""
 
     @abstractmethod
     def client(self, settings: ClientSettings, build: Build) -> Rendered:
@@ -159,6 +166,7 @@ class Engine(ABC):
             *self._program_problems(role, build),
             *self._method_problems(settings.method, build, section),
             *password_problems(settings, section),
+            *(self._hang_problems(settings.method, build, section) if role == "client" else ()),
         )
 
     def _program_problems(self, role: Role, build: Build) -> Iterable[Problem]:
@@ -166,11 +174,12 @@ class Engine(ABC):
         if build.program(role) is None:
             yield Problem(where, f"{self.programs[role]} is not installed", self.packages)
         elif build.mptcp is False and build.mptcpize is None:
+            wrapper = "install mptcpize (OpenWrt 24.10 and later, Debian), or "
             yield Problem(
                 where,
-                f"{self.name} {build.version} cannot make MPTCP connections, so only one link "
+                f"{self.name} {build.version} makes no MPTCP connections, so only one link "
                 "would be used",
-                "install mptcpize (OpenWrt 24.10 and later, Debian), or use the engine sing-box",
+                f"{wrapper if self.wrappable else ''}use another engine or a newer build",
             )
 
     def _method_problems(self, method: str, build: Build, section: str) -> Iterable[Problem]:
@@ -193,6 +202,16 @@ class Engine(ABC):
                 where,
                 f"this build of {self.name} ({build.version}) refuses the method {method}",
                 f"it accepts {accepted}" if accepted else "use aes-128-gcm on both routers",
+            )
+
+    def _hang_problems(self, method: str, build: Build, section: str) -> Iterable[Problem]:
+        if {(method, False), (method, True)} <= build.hangs:
+            yield Problem(
+                f"{section}.method",
+                f"with method {method}, {self.name} {build.version} waits for the LAN client's "
+                "first bytes: connections in which the server speaks first (mail, FTP) hang",
+                "use aes-128-gcm and a password on both routers",
+                "warning",
             )
 
 

@@ -40,6 +40,8 @@ class ShadowsocksLibev(Engine):
         "chacha20-ietf-poly1305",
         "xchacha20-ietf-poly1305",
     )
+    version_arguments = ("-h",)
+    wrappable = True
     packages = (
         "install shadowsocks-libev-ss-redir and shadowsocks-libev-ss-server "
         "(OpenWrt up to 23.05) or shadowsocks-libev (Debian); "

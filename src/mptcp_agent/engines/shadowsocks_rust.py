@@ -44,6 +44,7 @@ class ShadowsocksRust(Engine):
         "2022-blake3-aes-256-gcm",
         "2022-blake3-chacha20-poly1305",
     )
+    version_arguments = ("--version",)
     packages = (
         "install sslocal and ssserver from a third-party feed (packages shadowsocks-rust-*), "
         "or use the engine sing-box"
@@ -74,7 +75,10 @@ class ShadowsocksRust(Engine):
         return Rendered(
             file_name="shadowsocks-rust-client.json",
             config=to_json(config),
-            arguments=_arguments(build.client or "sslocal", settings.local_port),
+            arguments=_arguments(
+                build.client or "sslocal",
+                drop=settings.local_port >= FIRST_UNPRIVILEGED_PORT and not settings.tproxy,
+            ),
             strip_mptcp=not build.plain_listener,
         )
 
@@ -95,7 +99,9 @@ class ShadowsocksRust(Engine):
         return Rendered(
             file_name="shadowsocks-rust-server.json",
             config=to_json(config),
-            arguments=_arguments(build.server or "ssserver", settings.port),
+            arguments=_arguments(
+                build.server or "ssserver", drop=settings.port >= FIRST_UNPRIVILEGED_PORT
+            ),
         )
 
     def refuses(self, output: str) -> bool:
@@ -137,7 +143,6 @@ def _common(settings: Settings) -> dict[str, object]:
     }
 
 
-def _arguments(program: str, port: int) -> tuple[str, ...]:
+def _arguments(program: str, *, drop: bool) -> tuple[str, ...]:
     """Privileges are dropped once the file is read, but before the port is bound."""
-    drop = ("--user", UNPRIVILEGED_USER) if port >= FIRST_UNPRIVILEGED_PORT else ()
-    return (program, *drop, "-c")
+    return (program, *(("--user", UNPRIVILEGED_USER) if drop else ()), "-c")
