@@ -83,7 +83,7 @@ class FirewallBackend(Protocol):
 
 
 def collapse(networks: Iterable[str]) -> tuple[str, ...]:
-    """Networks in the one form in which equal sets compare equal: merged, sorted as text.
+    """Networks in the one form in which equal sets compare equal: merged, IPv4 first.
 
     >>> collapse(["10.1.0.0/16", "10.0.0.0/8", "2001:db8::1"])
     ('10.0.0.0/8', '2001:db8::1/128')
@@ -98,13 +98,13 @@ def collapse(networks: Iterable[str]) -> tuple[str, ...]:
             four.append(network)
         else:
             six.append(network)
-    merged = [
+    merged = (
         *map(str, ipaddress.collapse_addresses(four)),
         *map(str, ipaddress.collapse_addresses(six)),
-    ]
+    )
     if any("%" in text for text in merged):
-        raise FirewallError(f"a network with a zone cannot be matched: {merged}")
-    return tuple(sorted(merged))
+        raise FirewallError(f"a network with a zone cannot be matched: {', '.join(merged)}")
+    return merged
 
 
 def of_family(networks: Iterable[str], wanted: Family) -> tuple[str, ...]:

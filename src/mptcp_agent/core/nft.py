@@ -14,6 +14,7 @@ Both are written anew. Jump rules come and go and are left out of both hashes.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -150,6 +151,9 @@ def _jumps(redirect: Redirect) -> Iterator[str]:
 
 # --- What nft lists ---------------------------------------------------------------------------
 
+#: A table that cannot be read is certainly not as planned.
+UNREADABLE = Firewall("nftables", Redirect(DAMAGED, (), (FOREIGN_JUMP,)))
+
 # nft's JSON: a rule is a list of statements, each a dict with one key.
 _Json = dict[str, Any]
 
@@ -269,8 +273,9 @@ def _networks(elements: Iterable[Any]) -> Iterator[str]:
         elif "prefix" in value:
             yield f"{value['prefix']['addr']}/{value['prefix']['len']}"
         else:
-            # We write no ranges: somebody else's. The listing's hash differs anyway.
-            yield from value["range"]
+            # We write none, but nft 0.9 lists 0.0.0.0/0 as one.
+            first, last = map(ipaddress.ip_address, value["range"])
+            yield from map(str, ipaddress.summarize_address_range(first, last))
 
 
 def _elements(listing: Listing, *names: str) -> Iterator[str]:
