@@ -96,15 +96,14 @@ def collapse(networks: Iterable[str]) -> tuple[str, ...]:
             raise FirewallError(f"{text!r} is not an IP network") from error
         if isinstance(network, ipaddress.IPv4Network):
             four.append(network)
+        elif "%" in text:
+            raise FirewallError(f"{text!r} has a zone, which no packet carries")
         else:
             six.append(network)
-    merged = (
+    return (
         *map(str, ipaddress.collapse_addresses(four)),
         *map(str, ipaddress.collapse_addresses(six)),
     )
-    if any("%" in text for text in merged):
-        raise FirewallError(f"a network with a zone cannot be matched: {', '.join(merged)}")
-    return merged
 
 
 def of_family(networks: Iterable[str], wanted: Family) -> tuple[str, ...]:

@@ -1,0 +1,445 @@
+"""What either firewall back end must do, shown by real connections.
+
+``test_nftables.py`` and ``test_iptables.py`` subclass ``FirewallCases``; each gives the
+fixtures ``lab`` and ``under`` (the back end under test, working in the lab's router).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kernel import firewall_lab as net
+from kernel.firewall_lab import (
+    HOST4,
+    HOST6,
+    NEAR4,
+    NEAR6,
+    PORT,
+    REDIRECTOR,
+    ROUTER4,
+    ROUTER6,
+    SERVER,
+    WORLD4,
+    WORLD6,
+    Lab,
+    Space,
+)
+
+from mptcp_agent.core.chain import Counter, FirewallBackend, collapse
+from mptcp_agent.core.state import Access, Backend, Firewall, Redirect
+from mptcp_agent.errors import FirewallError
+
+#: The first address of the world is proxied, the second is left alone by configuration.
+PROXIED, BYPASSED = (WORLD4[0], WORLD6[0]), (WORLD4[1], WORLD6[1])
+REDIRECT = Redirect(
+    port=REDIRECTOR,
+    bypass=collapse(["10.0.0.0/8", "198.51.100.0/24", "fd00::/8", "2001:db8:9::/48"]),
+    jumps=("br-lan",),
+)
+BLOCK = replace(REDIRECT, mode="block")
+OFF = replace(REDIRECT, jumps=())
+
+
+class Under:
+    """The back end under test; every call is made inside the router's namespace."""
+
+    def __init__(self, backend: FirewallBackend, space: Space, undo: Callable[[], object]) -> None:
+        self._backend = backend
+        self._space = space
+        self.undo = undo
+        self.name: Backend = "nftables" if type(backend).__name__ == "Nftables" else "iptables"
+
+    def firewall(self, redirect: Redirect | None, access: Access | None = None) -> Firewall:
+        return Firewall(self.name, redirect, access)
+
+    def apply(self, redirect: Redirect | None, access: Access | None = None) -> Firewall:
+        firewall = self.firewall(redirect, access)
+        self._space.run(self._backend.apply, firewall)
+        return firewall
+
+    def available(self) -> str:
+        return self._space.run(self._backend.available)
+
+    def observe(self) -> Firewall | None:
+        return self._space.run(self._backend.observe)
+
+    def set_jumps(self, redirect: Redirect) -> None:
+        self._space.run(self._backend.set_jumps, redirect)
+
+    def remove(self) -> None:
+        self._space.run(self._backend.remove)
+
+    def counters(self) -> tuple[Counter, ...]:
+        return self._space.run(self._backend.counters)
+
+
+def networks4() -> st.SearchStrategy[str]:
+    return st.builds(
+        lambda address, length: f"{address}/{length}",
+        st.ip_addresses(v=4).map(str),
+        st.integers(0, 32),
+    )
+
+
+def networks6() -> st.SearchStrategy[str]:
+    return st.builds(
+        lambda address, length: f"{address}/{length}",
+        st.ip_addresses(v=6).map(str),
+        st.integers(0, 128),
+    )
+
+
+networks = st.lists(networks4() | networks6(), max_size=12).map(collapse)
+devices = st.lists(
+    st.from_regex(r"[a-z][a-z0-9_.-]{0,14}", fullmatch=True), max_size=4, unique=True
+).map(lambda names: tuple(sorted(names)))
+redirects = st.builds(
+    Redirect,
+    port=st.integers(1, 30000),
+    bypass=networks,
+    jumps=devices,
+    mode=st.sampled_from(["proxy", "block"]),
+    strip_mptcp=st.booleans(),
+)
+accesses = st.builds(Access, port=st.integers(30001, 65535), allow=networks)
+
+
+class FirewallCases:
+    # --- where a connection goes --------------------------------------------------------------
+
+    def test_lan_tcp_is_redirected_with_its_destination(self, lab: Lab, under: Under) -> None:
+        under.apply(REDIRECT)
+        for address in PROXIED:
+            assert lab.ask(address) == f"proxied {address} {PORT}"
+            assert lab.ask(address, 8388) == f"proxied {address} 8388"
+
+    def test_what_is_left_alone(self, lab: Lab, under: Under) -> None:
+        under.apply(REDIRECT)
+        for address in (*BYPASSED, NEAR4, NEAR6, ROUTER4, ROUTER6, "10.1.1.78", "fd01::78"):
+            assert lab.ask(address) == f"direct {address}"
+
+    def test_the_routers_own_addresses_need_no_bypass(self, lab: Lab, under: Under) -> None:
+        under.apply(replace(REDIRECT, bypass=()))
+        for address in (ROUTER4, ROUTER6, "10.1.1.78", "fd01::78"):
+            assert lab.ask(address) == f"direct {address}"
+        assert lab.ask(NEAR4) == f"proxied {NEAR4} {PORT}"
+
+    def test_without_a_default_route_it_is_still_redirected(self, lab: Lab, under: Under) -> None:
+        """Both WANs may have lost their routes; the proxy decides, not the routing table."""
+        under.apply(REDIRECT)
+        lab.router.sh("ip route del default; ip -6 route del default")
+        try:
+            assert lab.ask(PROXIED[0]).startswith("proxied")
+            assert lab.ask(PROXIED[1]).startswith("proxied")
+        finally:
+            lab.router.sh(f"ip route add default via {NEAR4}; ip -6 route add default via {NEAR6}")
+
+    def test_only_the_lan_is_redirected(self, lab: Lab, under: Under) -> None:
+        under.apply(replace(REDIRECT, jumps=("lan2",)))
+        for address in PROXIED:
+            assert lab.ask(address) == f"direct {address}"
+            assert lab.ask(address, space=lab.router) == f"direct {address}"
+
+    def test_a_device_that_comes_later(self, lab: Lab, under: Under) -> None:
+        under.apply(replace(REDIRECT, jumps=("br-late",)))
+        lab.router.sh("ip link set br-lan down; ip link set br-lan name br-late up")
+        lab.router.sh(f"ip addr replace {ROUTER6}/64 dev br-late nodad")
+        try:
+            lab.wait(lambda: lab.ask(PROXIED[1]).startswith("proxied"))
+            assert lab.ask(PROXIED[0]).startswith("proxied")
+        finally:
+            lab.router.sh("ip link set br-late down; ip link set br-late name br-lan up")
+            lab.router.sh(
+                f"ip addr replace {ROUTER6}/64 dev br-lan nodad;"
+                f"ip addr replace {ROUTER4}/24 dev br-lan;"
+                f"ip route replace default via {NEAR4}; ip -6 route replace default via {NEAR6}"
+            )
+            lab.wait(lambda: lab.ask(NEAR6) == f"direct {NEAR6}")
+
+    def test_the_users_port_forward_wins(self, lab: Lab, under: Under) -> None:
+        under.apply(REDIRECT)
+        self.forward(lab, "br-lan", PROXIED[0], 8081, BYPASSED[0])
+        assert lab.ask(PROXIED[0], 8081) == f"direct {BYPASSED[0]}"
+        assert lab.ask(PROXIED[0], PORT) == f"proxied {PROXIED[0]} {PORT}"
+
+    def forward(self, lab: Lab, device: str, address: str, port: int, to: str) -> None:
+        """A user's DNAT rule; undone by the fixture."""
+        raise NotImplementedError
+
+    def test_ipv4_only(self, lab: Lab, under: Under) -> None:
+        lab.router.sysctl("net/ipv6/conf/all/disable_ipv6", 1)
+        try:
+            firewall = under.apply(REDIRECT, Access(SERVER, ("10.1.1.0/24", "fd01::/64")))
+            assert under.observe() == firewall
+            assert lab.ask(PROXIED[0]).startswith("proxied")
+        finally:
+            lab.router.sysctl("net/ipv6/conf/all/disable_ipv6", 0)
+            lab.router.sh(
+                f"ip addr add {ROUTER6}/64 dev br-lan nodad; ip addr add fd01::78/64 dev wan nodad;"
+                f"ip -6 route replace default via {NEAR6}"
+            )
+            lab.wait(lambda: lab.ask(NEAR6) == f"direct {NEAR6}")
+
+    # --- the guard and the server's port ------------------------------------------------------
+
+    @pytest.mark.parametrize("redirect", [REDIRECT, OFF, BLOCK], ids=["on", "off", "block"])
+    def test_nobody_reaches_the_redirector_itself(
+        self, lab: Lab, under: Under, redirect: Redirect
+    ) -> None:
+        under.apply(redirect)
+        assert lab.ask(ROUTER4, REDIRECTOR) == lab.ask(ROUTER6, REDIRECTOR) == "refused"
+        assert lab.ask("10.1.1.78", REDIRECTOR, lab.world) == "refused"
+        assert lab.ask("fd01::78", REDIRECTOR, lab.world) == "refused"
+        assert lab.ask("127.0.0.1", REDIRECTOR, lab.router) == "refused"
+        assert lab.ask("10.1.1.78", REDIRECTOR, lab.router) == "refused"
+
+    def test_who_may_reach_the_server(self, lab: Lab, under: Under) -> None:
+        with closing(lab.serve(lab.router, SERVER, net.direct)):
+            under.apply(None, Access(SERVER, ("10.1.1.64/28", "fd01::/64")))
+            assert lab.ask("10.1.1.78", SERVER, lab.world) == "direct 10.1.1.78"
+            assert lab.ask("fd01::78", SERVER, lab.world) == "direct fd01::78"
+            assert lab.ask("127.0.0.1", SERVER, lab.router) == "direct 127.0.0.1"
+            assert lab.ask(ROUTER4, SERVER) == lab.ask(ROUTER6, SERVER) == "refused"
+            assert lab.ask(ROUTER4, PORT) == f"direct {ROUTER4}"
+            under.apply(None, Access(SERVER, ("192.168.78.107/32",)))
+            assert lab.ask(ROUTER4, SERVER) == f"direct {ROUTER4}"
+            assert lab.ask("10.1.1.78", SERVER, lab.world) == "refused"
+            assert lab.ask("fd01::78", SERVER, lab.world) == "refused"
+
+    def test_nobody_named_is_everyone(self, lab: Lab, under: Under) -> None:
+        with closing(lab.serve(lab.router, SERVER, net.direct)):
+            under.apply(None, Access(SERVER, ()))
+            assert lab.ask("10.1.1.78", SERVER, lab.world) == "direct 10.1.1.78"
+            assert lab.ask(ROUTER6, SERVER) == f"direct {ROUTER6}"
+
+    def test_the_servers_port_elsewhere_is_not_our_business(self, lab: Lab, under: Under) -> None:
+        with closing(lab.serve(lab.world, SERVER, net.direct)):
+            under.apply(None, Access(SERVER, ("10.9.9.9/32",)))
+            assert lab.ask(PROXIED[0], SERVER) == f"direct {PROXIED[0]}"
+            under.apply(REDIRECT, Access(SERVER, ("10.9.9.9/32",)))
+            assert lab.ask(PROXIED[0], SERVER) == f"proxied {PROXIED[0]} {SERVER}"
+
+    # --- block --------------------------------------------------------------------------------
+
+    def test_block_refuses_promptly_what_would_be_proxied(self, lab: Lab, under: Under) -> None:
+        under.apply(BLOCK)
+        for address in PROXIED:
+            started = time.monotonic()
+            assert lab.ask(address) == "refused"
+            assert time.monotonic() - started < 0.5
+        for address in (*BYPASSED, ROUTER4, ROUTER6):
+            assert lab.ask(address) == f"direct {address}"
+            assert lab.ask(PROXIED[0], space=lab.router) == f"direct {PROXIED[0]}"
+
+    def test_block_ends_running_direct_connections(self, lab: Lab, under: Under) -> None:
+        streams = [lab.host.connect(address, PORT) for address in PROXIED]
+        kept = lab.host.connect(BYPASSED[0], PORT)
+        under.apply(BLOCK)
+        for stream in streams:
+            with closing(stream), pytest.raises(ConnectionResetError):
+                stream.echo()
+        with closing(kept):
+            assert kept.echo()
+
+    def test_block_leaves_the_replies_of_a_forwarded_port(self, lab: Lab, under: Under) -> None:
+        with closing(lab.serve(lab.host, 8080, net.direct)):
+            self.forward(lab, "wan", "10.1.1.78", 8080, HOST4)
+            under.apply(replace(BLOCK, bypass=()))
+            assert lab.ask("10.1.1.78", 8080, lab.world) == f"direct {HOST4}"
+            assert lab.ask(HOST6, 8080, lab.world) == f"direct {HOST6}"
+
+    # --- running connections ------------------------------------------------------------------
+
+    @pytest.mark.parametrize("address", PROXIED)
+    def test_running_connections_survive_every_switch(
+        self, lab: Lab, under: Under, address: str
+    ) -> None:
+        under.apply(REDIRECT)
+        with closing(lab.host.connect(address, PORT)) as proxied:
+            under.set_jumps(OFF)
+            assert proxied.echo()
+            with closing(lab.host.connect(address, PORT)) as direct:
+                assert direct.greeting.startswith("direct")
+                under.set_jumps(REDIRECT)
+                assert proxied.echo() and direct.echo()
+                assert lab.ask(address).startswith("proxied")
+                under.apply(replace(REDIRECT, strip_mptcp=True), Access(SERVER, ()))
+                assert proxied.echo() and direct.echo()
+            under.apply(BLOCK)
+            assert lab.ask(address) == "refused"
+            assert proxied.echo()
+            under.apply(REDIRECT)
+            assert proxied.echo()
+
+    @pytest.mark.parametrize("redirect", [REDIRECT, BLOCK], ids=["proxy", "block"])
+    def test_jumps_are_switched_without_touching_the_rest(
+        self, under: Under, redirect: Redirect
+    ) -> None:
+        access = Access(SERVER, ("10.0.0.0/8",))
+        under.apply(redirect, access)
+        for jumps in ((), ("br-lan", "lan.2"), ("br-lan",)):
+            under.set_jumps(replace(redirect, jumps=jumps))
+            assert under.observe() == under.firewall(replace(redirect, jumps=jumps), access)
+
+    # --- MPTCP-speaking clients ---------------------------------------------------------------
+
+    def test_mptcp_is_stripped_where_it_is_redirected(self, lab: Lab, under: Under) -> None:
+        """An MPTCP listener cannot ask for the destination; with a plain client it can."""
+        port = REDIRECTOR + 1
+        lost = "lost Operation not supported"
+        with (
+            closing(lab.serve(lab.router, port, net.original, net.MPTCP)),
+            closing(lab.serve(lab.world, 7200, net.protocol, net.MPTCP)),
+        ):
+
+            def ask(address: str) -> str:
+                with closing(lab.host.connect(address, 7200, net.MPTCP)) as stream:
+                    return stream.greeting
+
+            under.apply(replace(REDIRECT, port=port))
+            assert [ask(a) for a in PROXIED] == [lost, lost]
+            under.apply(replace(REDIRECT, port=port, strip_mptcp=True))
+            assert [ask(a) for a in PROXIED] == [f"proxied {a} 7200" for a in PROXIED]
+            assert [ask(a) for a in BYPASSED] == ["MPTCP", "MPTCP"]
+            under.set_jumps(replace(OFF, port=port, strip_mptcp=True))
+            assert [ask(a) for a in PROXIED] == ["MPTCP", "MPTCP"]
+
+    # --- what is, and what should be ----------------------------------------------------------
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(redirect=st.none() | redirects, access=st.none() | accesses)
+    def test_what_was_applied_is_observed(
+        self, under: Under, redirect: Redirect | None, access: Access | None
+    ) -> None:
+        firewall = under.apply(redirect, access)
+        expected = firewall if redirect or access else None
+        assert under.observe() == expected
+        if redirect:
+            under.set_jumps(replace(redirect, jumps=("lan1",)))
+            under.set_jumps(redirect)
+            assert under.observe() == expected
+
+    def test_networks_that_overlap_are_merged(self, lab: Lab, under: Under) -> None:
+        bypass = ("198.51.100.0/25", "198.51.100.0/24", "198.51.100.9", "198.51.101.0/24", "::/0")
+        under.apply(replace(REDIRECT, bypass=bypass))
+        assert under.observe() == under.firewall(replace(REDIRECT, bypass=collapse(bypass)))
+        assert lab.ask(BYPASSED[0]) == f"direct {BYPASSED[0]}"
+        assert lab.ask(PROXIED[1]) == f"direct {PROXIED[1]}"
+
+    def test_nothing_of_ours_is_nothing(self, under: Under) -> None:
+        assert under.observe() is None
+        assert under.counters() == ()
+        under.remove()
+        under.remove()
+        assert under.observe() is None
+
+    def test_twice_is_once(self, under: Under) -> None:
+        first = under.apply(REDIRECT, Access(SERVER, ()))
+        under.apply(REDIRECT, Access(SERVER, ()))
+        assert under.observe() == first
+
+    def test_foreign_rules_stay_and_removal_leaves_nothing(self, lab: Lab, under: Under) -> None:
+        self.forward(lab, "wan", "10.1.1.78", 8080, HOST4)
+        before = self.everything(lab)
+        under.apply(REDIRECT, Access(SERVER, ("10.0.0.0/8", "fd00::/8")))
+        assert self.everything(lab) != before
+        under.set_jumps(OFF)
+        under.apply(replace(BLOCK, strip_mptcp=True))
+        under.apply(None, Access(SERVER, ()))
+        under.apply(REDIRECT)
+        under.remove()
+        assert self.everything(lab) == before
+
+    def everything(self, lab: Lab) -> str:
+        """All rules of the router as text, without counters."""
+        raise NotImplementedError
+
+    def test_tampering_is_seen_and_mended(self, lab: Lab, under: Under, tampering: str) -> None:
+        redirect = replace(REDIRECT, strip_mptcp=True)
+        firewall = under.apply(redirect, Access(SERVER, ("10.1.1.0/24",)))
+        lab.router.sh(tampering)
+        seen = under.observe()
+        assert seen != firewall
+        assert (
+            seen is None
+            or seen.redirect is None
+            or seen.redirect != redirect
+            or (seen.access != firewall.access)
+        )
+        under.set_jumps(OFF)
+        assert lab.ask(PROXIED[0]).startswith("direct")
+        assert under.observe() != firewall
+        under.apply(redirect, firewall.access)
+        assert under.observe() == firewall
+        assert lab.ask(PROXIED[0]).startswith("proxied")
+
+    def test_counters(self, lab: Lab, under: Under) -> None:
+        under.apply(REDIRECT, Access(SERVER, ("10.9.9.9/32",)))
+        for address in PROXIED:
+            lab.ask(address)
+        lab.ask(ROUTER4, REDIRECTOR)
+        lab.ask(ROUTER6, SERVER)
+        found = {(c.chain, c.rule): c for c in under.counters()}
+        assert found["SSREDIR", "redirect"].packets == 2
+        assert found["guard", "redirected"].packets >= 6
+        assert found["guard", "redirected"].bytes > found["SSREDIR", "redirect"].bytes > 0
+        assert found["guard", "refused"].packets == 1
+        assert found["access", "refused"].packets == 1
+
+    # --- bad input ----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        "redirect",
+        [
+            replace(REDIRECT, port=0),
+            replace(REDIRECT, port=65536),
+            replace(REDIRECT, port=True),
+            replace(REDIRECT, port="99999x"),  # type: ignore[arg-type]
+            replace(REDIRECT, port=SERVER),
+            replace(REDIRECT, jumps=('x" accept #',)),
+            replace(REDIRECT, jumps=("br+",)),
+            replace(REDIRECT, jumps=("br*",)),
+            replace(REDIRECT, jumps=("sixteencharacter",)),
+            replace(REDIRECT, jumps=("",)),
+            replace(REDIRECT, bypass=("10.0.0.0/33",)),
+            replace(REDIRECT, bypass=("example.org",)),
+            replace(REDIRECT, bypass=("fe80::1%br-lan",)),
+            replace(REDIRECT, bypass=("10.0.0.0/8 } ; flush ruleset",)),
+        ],
+        ids=lambda r: f"{r.port}-{r.jumps[0]}-{r.bypass[0]}",
+    )
+    def test_a_bad_value_changes_nothing(self, under: Under, redirect: Redirect) -> None:
+        firewall = under.apply(REDIRECT, Access(SERVER, ()))
+        with pytest.raises(FirewallError):
+            under.apply(redirect, Access(SERVER, ()))
+        assert under.observe() == firewall
+
+    def test_the_other_back_ends_rules_are_refused(self, under: Under) -> None:
+        wrong = under.firewall(REDIRECT)
+        wrong = replace(wrong, backend="iptables" if under.name == "nftables" else "nftables")
+        with pytest.raises(FirewallError):
+            under._space.run(under._backend.apply, wrong)
+
+    def test_it_is_available_here(self, under: Under) -> None:
+        assert under.available() == ""
+        assert under.observe() is None
+
+
+def made(backend: FirewallBackend, lab: Lab, undo: Callable[[], object]) -> Iterator[Under]:
+    """For a fixture: the back end in the lab's router, cleaned up afterwards."""
+    under = Under(backend, lab.router, undo)
+    try:
+        yield under
+    finally:
+        under.remove()
+        undo()

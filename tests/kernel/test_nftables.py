@@ -1,0 +1,188 @@
+"""The nftables back end against the real kernel."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kernel.firewall_cases import BLOCK, OFF, PROXIED, REDIRECT, FirewallCases, Under, made
+from kernel.firewall_lab import SERVER, Lab, Space
+from kernel.firewall_lab import lab as make_lab
+
+from mptcp_agent.core.state import Access, Firewall
+from mptcp_agent.errors import FirewallError
+from mptcp_agent.system.nftables import Nftables
+
+TABLE = "inet mptcp_proxy"
+_NFT = shutil.which("nft") or "nft"
+
+# Each changes what the table means; the first takes all of it.
+TAMPERING = {
+    "flush ruleset": "nft flush ruleset",
+    "table deleted": f"nft delete table {TABLE}",
+    "rule added": f"nft insert rule {TABLE} SSREDIR accept",
+    "rule added with a comment": f'nft insert rule {TABLE} SSREDIR accept comment \\"redirect\\"',
+    "chain flushed": f"nft flush chain {TABLE} SSREDIR",
+    "guard flushed": f"nft flush chain {TABLE} guard",
+    "access flushed": f"nft flush chain {TABLE} access",
+    "strip flushed": f"nft flush chain {TABLE} strip",
+    "network added": f"nft add element {TABLE} bypass4 '{{ 100.64.0.0/10 }}'",
+    "network removed": f"nft delete element {TABLE} bypass6 '{{ fd00::/8 }}'",
+    "allowed": f"nft add element {TABLE} allow4 '{{ 192.168.78.0/24 }}'",
+    "port changed": f"""
+        handle=$(nft -a list chain {TABLE} SSREDIR | sed -n 's/.*redirect to .*handle //p')
+        nft replace rule {TABLE} SSREDIR handle $handle meta l4proto tcp counter redirect to :1081 \
+            comment '"redirect"'
+        """,
+    "jump removed": f"nft flush chain {TABLE} prerouting",
+    "jump doubled": f"nft add rule {TABLE} prerouting iifname br-lan meta l4proto tcp jump SSREDIR",
+    "foreign jump": f"nft insert rule {TABLE} prerouting iifname br-lan tcp dport 7100 accept",
+    "jumps chain deleted": f"nft flush chain {TABLE} prerouting; "
+    f"nft delete chain {TABLE} prerouting",
+    "own chain added": f"nft add chain {TABLE} mine",
+    "dormant": f"nft add table {TABLE} '{{ flags dormant; }}'",
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with make_lab() as built:
+        yield built
+
+
+@pytest.fixture
+def under(lab: Lab) -> Iterator[Under]:
+    def undo() -> None:
+        # As fw4 reload does: its own table is replaced, nothing else.
+        lab.router.sh("nft delete table inet fw4 2>/dev/null || true")
+        lab.fw4()
+
+    yield from made(Nftables(), lab, undo)
+
+
+@pytest.fixture(params=list(TAMPERING.values()), ids=list(TAMPERING))
+def tampering(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestNftables(FirewallCases):
+    def forward(self, lab: Lab, device: str, address: str, port: int, to: str) -> None:
+        target = f"{to}:7100" if device == "br-lan" else to
+        lab.router.sh(
+            f"nft add rule inet fw4 dstnat iifname {device} ip daddr {address} tcp dport {port} "
+            f"dnat ip to {target}"
+        )
+
+    def everything(self, lab: Lab) -> str:
+        return lab.router.sh("nft -s list ruleset")
+
+
+def test_it_survives_a_reload_of_fw4(lab: Lab, under: Under) -> None:
+    firewall = under.apply(REDIRECT, Access(SERVER, ()))
+    under.undo()
+    assert under.observe() == firewall
+    assert lab.ask(PROXIED[0]).startswith("proxied")
+
+
+def test_switching_off_what_is_not_there(under: Under) -> None:
+    under.set_jumps(OFF)
+    assert under.observe() is None
+    with pytest.raises(FirewallError):
+        under.set_jumps(REDIRECT)
+
+
+def test_block_refuses_where_there_is_no_route(lab: Lab, under: Under) -> None:
+    under.apply(BLOCK)
+    lab.router.sh("ip route del default")
+    try:
+        assert lab.ask(PROXIED[0]) == "refused"
+    finally:
+        lab.router.sh("ip route add default via 10.1.1.70")
+
+
+def test_a_table_of_another_release_of_the_agent_is_written_anew(under: Under) -> None:
+    firewall = under.apply(REDIRECT)
+    under._space.sh(
+        f"note=$(nft list chain {TABLE} readback | sed -n 's/.*comment .text [0-9a-f]*//p');"
+        f"nft flush chain {TABLE} readback;"
+        f'nft add rule {TABLE} readback counter comment "\\"text 0123456789abcdef$note"'
+    )
+    assert under.observe() != firewall
+
+
+def test_a_refused_table_leaves_the_old_one(under: Under, tmp_path: Path) -> None:
+    """One transaction: a kernel that lacks a part keeps what it had, and says which part."""
+    firewall = under.apply(REDIRECT)
+    broken = Under(Nftables(_without(tmp_path, "reset tcp option")), under._space, under.undo)
+    with pytest.raises(FirewallError, match=r"removal of TCP options.*nft 1\.0\.2.*Linux 5\.18"):
+        broken.apply(replace(REDIRECT, strip_mptcp=True))
+    assert under.observe() == firewall
+
+
+@pytest.mark.parametrize(
+    ("word", "package"),
+    [("fib", "kmod-nft-fib"), ("redirect", "kmod-nft-nat"), ("reject", "kmod-nft-core")],
+)
+def test_a_missing_module_is_named(under: Under, tmp_path: Path, word: str, package: str) -> None:
+    broken = Under(Nftables(_without(tmp_path, word)), under._space, under.undo)
+    assert package in broken.available()
+    with pytest.raises(FirewallError, match=package):
+        broken.apply(REDIRECT)
+
+
+def test_missing_programs_and_rights(tmp_path: Path) -> None:
+    assert "install nftables" in Nftables("no-such-program").available()
+    with pytest.raises(FirewallError, match="install nftables"):
+        Nftables("no-such-program").observe()
+    nojson = _script(tmp_path / "nojson", 'echo "JSON support not compiled-in" >&2; exit 1')
+    assert "nftables-json" in Nftables(nojson).available()
+    nobody = _script(tmp_path / "nobody", f'exec setpriv --reuid 65534 --clear-groups {_NFT} "$@"')
+    assert "CAP_NET_ADMIN" in Nftables(nobody).available()
+    with pytest.raises(FirewallError, match="CAP_NET_ADMIN"):
+        Nftables(nobody).apply(Firewall("nftables", REDIRECT))
+
+
+def test_nft_that_cannot_read_the_table(under: Under, tmp_path: Path) -> None:
+    """nft 1.0 dies of SIGSEGV on a table written by 1.1: observed as damaged, mended by apply."""
+    firewall = under.apply(REDIRECT)
+    dying = _script(tmp_path / "dying", f'[ "$2" = list ] && kill -11 $$; exec {_NFT} "$@"')
+    garbled = _script(tmp_path / "garbled", 'echo "{}"')
+    for program in (dying, garbled):
+        seen = under._space.run(Nftables(program).observe)
+        assert seen is not None and seen != firewall and seen.redirect
+
+
+def test_it_works_without_any_other_rules() -> None:
+    space = Space()
+    try:
+        firewall = Firewall("nftables", REDIRECT)
+        space.run(Nftables().apply, firewall)
+        assert space.run(Nftables().observe) == firewall
+        space.run(Nftables().remove)
+        assert space.sh("nft list ruleset") == ""
+    finally:
+        space.close()
+
+
+def _script(path: Path, body: str) -> str:
+    path.write_text(f"#!/bin/bash\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    return str(path)
+
+
+def _without(directory: Path, word: str) -> str:
+    """An nft whose kernel does not know a word."""
+    return _script(
+        directory / "nft",
+        f"""input=$(cat)
+        if [[ $input == *"{word}"* ]]; then
+            echo "Error: Could not process rule: No such file or directory" >&2
+            exit 1
+        fi
+        exec {_NFT} "$@" <<<"$input"
+        """,
+    )
