@@ -52,6 +52,10 @@ class Lab:
         name = f"{self.name}-{role}"
         tool("ip", "netns", "add", name)
         tool("ip", "-n", name, "link", "set", "lo", "up")
+        # IPv6 addresses work at once, instead of after a second's look for duplicates.
+        for scope in ("all", "default"):
+            setting = f"net.ipv6.conf.{scope}.accept_dad=0"
+            tool("ip", "netns", "exec", name, "sysctl", "-qw", setting)
         return name
 
     def on_close(self, action: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lab.host import Host
 from lab.lab import Lab, LabError
@@ -68,6 +68,8 @@ class Router(Host):
             raise LabError(f"{role} got no file system: {self._keeper.stderr.read().strip()}")
         self.root = Path(f"/proc/{self._keeper.pid}/root")
         self.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        self.door = lab.directory / f"enter-{role}"
+        self._write_door()
 
     def enter(self) -> list[str]:
         net = super().enter()
@@ -77,6 +79,13 @@ class Router(Host):
         inherited = super().environment()
         path = [OPENWRT_BIN, *self._installed, inherited["PATH"]]
         return {**inherited, "PATH": ":".join(map(str, path))}
+
+    def _write_door(self) -> None:
+        """Write a script for a person: a shell on this router, or one command there."""
+        variables = " ".join(f"{k}='{v}'" for k, v in self.environment().items())
+        command = " ".join(self.enter())
+        self.door.write_text(f'#!/bin/sh\nexec {command} env {variables} "${{@:-sh}}"\n')
+        self.door.chmod(0o755)
 
     # --- its files and programs ---------------------------------------------------------------
 
@@ -92,6 +101,7 @@ class Router(Host):
     def install_sing_box(self) -> None:
         """Put sing-box on this router's PATH; without it, only Debian's programs are installed."""
         self._installed.append(SING_BOX.parent)
+        self._write_door()
 
     def uninstall(self, *programs: str) -> None:
         """Make programs such as `nft` look absent on this router, by laying /dev/null over them."""
@@ -101,14 +111,24 @@ class Router(Host):
 
     # --- OpenWrt's daemons and the agent ------------------------------------------------------
 
-    def start_openwrt(self, timeout: float = 10) -> Process:
+    def start_openwrt(self, *arguments: str, timeout: float = 20) -> Process:
         """Start ubusd, uci, netifd and procd (their stand-ins) and wait until they serve."""
         log = self.log("openwrt")
-        self.openwrt = self.popen(str(self.python), "-m", "openwrt.router", log=log)
+        argv = ["-m", "openwrt.router", "--log-dir", str(self.openwrt_directory), *arguments]
+        self.openwrt = self.popen(str(self.python), *argv, log=log)
         self.wait(
             lambda: "ready" in log.read_text().split(), timeout, "OpenWrt's daemons", self.openwrt
         )
         return self.openwrt
+
+    @property
+    def openwrt_directory(self) -> Path:
+        """Where the stand-ins keep NAME.log and NAME.pid (broker, uci, network, service)."""
+        return self.lab.logs / f"{self.role}-openwrt"
+
+    def daemon_pid(self, name: Literal["broker", "uci", "network", "service"]) -> int:
+        """Return the process of one stand-in, to be killed by a test."""
+        return int((self.openwrt_directory / f"{name}.pid").read_text())
 
     def start_agent(self, *arguments: str, timeout: float = 15) -> Process:
         """Start `mptcp-agent run` and wait until it answers on ubus."""

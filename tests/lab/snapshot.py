@@ -89,9 +89,9 @@ def _files(router: Router) -> list[str]:
 
 
 _LOOKS: dict[str, Callable[[Router], list[str]]] = {
-    "rule": _ip("rule"),
+    "rule": _ip("-4", "rule"),
     "rule6": _ip("-6", "rule"),
-    "route": _ip("route", "show", "table", "all"),
+    "route": _ip("-4", "route", "show", "table", "all"),
     "route6": _ip("-6", "route", "show", "table", "all"),
     "endpoint": _ip("mptcp", "endpoint"),
     "limit": _ip("mptcp", "limits"),
