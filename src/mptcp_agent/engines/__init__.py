@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from mptcp_agent.engines.base import (
+from ..errors import EngineError
+from .base import (
     Build,
     ClientSettings,
     Engine,
@@ -18,10 +19,9 @@ from mptcp_agent.engines.base import (
     ServerSettings,
     Settings,
 )
-from mptcp_agent.engines.shadowsocks_libev import ShadowsocksLibev
-from mptcp_agent.engines.shadowsocks_rust import ShadowsocksRust
-from mptcp_agent.engines.sing_box import SingBox
-from mptcp_agent.errors import EngineError
+from .shadowsocks_libev import ShadowsocksLibev
+from .shadowsocks_rust import ShadowsocksRust
+from .sing_box import SingBox
 
 __all__ = [
     "ENGINES",

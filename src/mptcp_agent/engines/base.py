@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from mptcp_agent.core.problem import Problem
+from ..core.problem import Problem
 
 Role = Literal["client", "server"]
 LogLevel = Literal["error", "warning", "info", "debug"]

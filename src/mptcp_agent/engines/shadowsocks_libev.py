@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mptcp_agent.engines.base import (
+from .base import (
     OPEN_FILES,
     UNPRIVILEGED_USER,
     Build,

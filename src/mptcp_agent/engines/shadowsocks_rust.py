@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mptcp_agent.core.problem import Problem
-from mptcp_agent.engines.base import (
+from ..core.problem import Problem
+from .base import (
     FIRST_UNPRIVILEGED_PORT,
     OPEN_FILES,
     UNPRIVILEGED_USER,

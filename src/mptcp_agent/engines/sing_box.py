@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mptcp_agent.engines.base import (
+from .base import (
     FIRST_UNPRIVILEGED_PORT,
     UNPRIVILEGED_USER,
     Build,
