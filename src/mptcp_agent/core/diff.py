@@ -10,8 +10,8 @@ links), so each step leaves the router in a working state:
    then old routes;
 5. new endpoints: only now do their address, table and rules stand; an attempt to join
    before that is burnt and not repeated (multipath-tcp/mptcp_net-next issue 416);
-6. proxy processes, and last the firewall: the chain is complete and the redirector runs
-   before a jump leads the LAN there.
+6. the firewall, then the proxy processes: nobody reaches a server before its access list
+   stands. A jump is only ever planned to a redirector that already listens.
 """
 
 from __future__ import annotations
@@ -46,22 +46,20 @@ class Change:
 
 def diff(observed: RouterState, planned: RouterState) -> tuple[Change, ...]:
     """All changes from observed to planned, in order; empty where nothing differs."""
-    return tuple(
-        [
-            *_switch_off(observed, planned),
-            *_sysctls(observed, planned),
-            *_limits(observed, planned),
-            *_files(observed, planned),
-            *_removed(observed.endpoints, planned.endpoints),
-            *_routes(observed, planned),
-            *_added(observed.rules, planned.rules),
-            *_removed(observed.rules, planned.rules),
-            *_stale_routes(observed, planned),
-            *_added(observed.endpoints, planned.endpoints),
-            *_processes(observed, planned),
-            *_firewalls(observed, planned),
-            *_stale_files(observed, planned),
-        ]
+    return (
+        *_switch_off(observed, planned),
+        *_sysctls(observed, planned),
+        *_limits(observed, planned),
+        *_files(observed, planned),
+        *_removed(observed.endpoints, planned.endpoints),
+        *_routes(observed, planned),
+        *_added(observed.rules, planned.rules),
+        *_removed(observed.rules, planned.rules),
+        *_stale_routes(observed, planned),
+        *_added(observed.endpoints, planned.endpoints),
+        *_firewalls(observed, planned),
+        *_processes(observed, planned),
+        *_stale_files(observed, planned),
     )
 
 
@@ -86,17 +84,18 @@ def _switch_off(observed: RouterState, planned: RouterState) -> Iterator[Change]
         if plan is None:
             yield Change("remove", now)
         elif now.redirect and now.redirect.jumps and not (plan.redirect and plan.redirect.jumps):
-            yield Change(
-                "set", replace(now, redirect=replace(now.redirect, jumps=())), old=now
-            )
+            yield Change("set", replace(now, redirect=replace(now.redirect, jumps=())), old=now)
 
 
 def _firewalls(observed: RouterState, planned: RouterState) -> Iterator[Change]:
     had = {f.backend: f for f in observed.firewalls}
     for plan in planned.firewalls:
         now = had.get(plan.backend)
-        if now and now.redirect and now.redirect.jumps and not (
-            plan.redirect and plan.redirect.jumps
+        if (
+            now
+            and now.redirect
+            and now.redirect.jumps
+            and not (plan.redirect and plan.redirect.jumps)
         ):
             now = replace(now, redirect=replace(now.redirect, jumps=()))
         if now != plan:

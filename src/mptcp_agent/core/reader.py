@@ -206,5 +206,3 @@ def _wans(reader: _Reader, found: list[tuple[str, dict[str, Any]]]) -> tuple[Wan
         else:
             wans.append(wan)
     return tuple(wans)
-
-

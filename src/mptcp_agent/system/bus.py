@@ -14,10 +14,12 @@ The binding has habits that decide this file (facts: found against a real ubusd)
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import BusError
@@ -76,10 +78,9 @@ class Bus:
             return
         self._peek.close()
         self._peek = None
-        try:
+        # The connection is gone either way.
+        with contextlib.suppress(RuntimeError, OSError):
             ubus.disconnect(orderly)
-        except (RuntimeError, OSError):
-            pass  # the connection is gone either way
 
     def alive(self) -> bool:
         """Whether ubusd still holds the other end."""
@@ -160,10 +161,10 @@ def _reply_with(handler: Handler) -> Callable[[Any, Reply], None]:
 
 def _sockets() -> set[int]:
     found = set()
-    for name in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                found.add(int(name))
+            if str(entry.readlink()).startswith("socket:"):
+                found.add(int(entry.name))
         except OSError:
             continue  # the descriptor of this very listing
     return found

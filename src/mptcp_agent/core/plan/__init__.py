@@ -1,10 +1,10 @@
 """plan(): configuration + facts + health -> the router as it should be.
 
-    paths      which peer, which of its addresses, which WANs
-    routing    routes, rules, endpoints
-    proxies    engine, configuration files, processes
-    firewall   the chain SSREDIR and the server's access list
-    sysctls    kernel settings
+paths      which peer, which of its addresses, which WANs
+routing    routes, rules, endpoints
+proxies    engine, configuration files, processes
+firewall   the chain SSREDIR and the server's access list
+sysctls    kernel settings
 """
 
 from __future__ import annotations
@@ -169,8 +169,10 @@ def _notes(
         note("wan", "no wan section in use", "add one for each link")
     v4, v6 = used_families(config, peers)
     for wan in wans:
-        if wan.up and wan.section.role != "off" and not any(
-            (v4, v6)[a.family == 6] for a in wan.addresses
+        if (
+            wan.up
+            and wan.section.role != "off"
+            and not any((v4, v6)[a.family == 6] for a in wan.addresses)
         ):
             kind = "IPv4" if v4 else "IPv6"
             note(

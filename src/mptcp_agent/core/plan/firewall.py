@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from typing import Literal
 
+from ..chain import collapse
 from ..config import Client, Config
 from ..network import Facts
 from ..state import Access, Backend, Firewall, Redirect
 
 Mode = Literal["proxy", "bypass", "block", "starting"]
-
-
-def collapse(networks: Iterable[str]) -> tuple[str, ...]:
-    """Networks without overlaps, in canonical form: what a packet filter's set can hold."""
-    parsed = [ipaddress.ip_network(n, strict=False) for n in networks]
-    v4 = ipaddress.collapse_addresses(n for n in parsed if isinstance(n, ipaddress.IPv4Network))
-    v6 = ipaddress.collapse_addresses(n for n in parsed if isinstance(n, ipaddress.IPv6Network))
-    return tuple(map(str, [*v4, *v6]))
 
 
 def lan_devices(client: Client, facts: Facts) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str,
 
     When no path answers, the peer is dead rather than every link: nothing is taken away then.
     """
+
     def alive(wan: WanLink) -> bool:
         return any(wan.address(family(a)) and health.usable(wan.name, a) for a in addresses)
 

@@ -68,9 +68,7 @@ def _wan_table(
         yield Route(wan.table, own.network, device=wan.device, source=own.address)
     if own.gateway:
         default = "::/0" if own.family == 6 else "0.0.0.0/0"
-        yield Route(
-            wan.table, default, device=wan.device, gateway=own.gateway, source=own.address
-        )
+        yield Route(wan.table, default, device=wan.device, gateway=own.gateway, source=own.address)
         return
     for address in addresses:
         if family(address) == own.family and not own.holds(address):
@@ -112,9 +110,7 @@ def rules(
                 )
     for address in dict.fromkeys(a for p in peers for a in p.addresses):
         host = f"{address}/{128 if family(address) == 6 else 32}"
-        found.append(
-            Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=host, iif="lo")
-        )
+        found.append(Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=host, iif="lo"))
     return tuple(sorted(set(found), key=_rule_order))
 
 

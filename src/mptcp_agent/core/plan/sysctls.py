@@ -49,9 +49,7 @@ def keys(devices: Iterable[str]) -> tuple[str, ...]:
 
 
 def sysctls(config: Config, wans: tuple[WanLink, ...], facts: Facts) -> tuple[Sysctl, ...]:
-    return tuple(
-        sorted([*_mptcp(facts), *_buffers(config, facts), *_filters(wans, facts)])
-    )
+    return tuple(sorted([*_mptcp(facts), *_buffers(config, facts), *_filters(wans, facts)]))
 
 
 def _mptcp(facts: Facts) -> Iterator[Sysctl]:

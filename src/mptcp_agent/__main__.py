@@ -1,0 +1,7 @@
+"""``python -m mptcp_agent``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,396 @@
+"""The loop:  event -> observe -> plan -> diff -> apply -> publish.
+
+Level-triggered: an event of any kind (netlink, ubus, a signal, a probe's verdict, a timer)
+only says which part to look at again. Lost and doubled events cost one more look. Nothing
+raises past ``_turn``: a part that fails is a problem in the status, tried again with backoff.
+
+ubus is used from this thread alone (its binding is not thread-safe); what blocks in the
+kernel runs in one worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+from .core import describe, reader
+from .core.config import Config
+from .core.diff import Change, diff
+from .core.health import Health
+from .core.network import Facts
+from .core.options import Schema, is_address
+from .core.plan import Means, Plan, plan
+from .core.problem import Problem
+from .core.state import Process, RouterState
+from .core.view import ProcessView, View
+from .daemons import ASKED, Daemons
+from .errors import AgentError, ServiceError
+from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
+from .means import find_means, read_uci
+from .publisher import Publisher
+from .retry import Retries
+from .sampler import Sampler
+from .system import processes
+from .system.bus import Bus
+from .system.engine_builds import EngineBuilds
+from .system.netlink_events import NetlinkEvents
+from .system.resolver import resolve
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EVERYTHING = PARTS | ASKED
+
+#: Seconds. A look at everything although nothing was heard: for changes that make no event
+#: (a sysctl, a file, iptables rules).
+SLOW_TIMER = 60.0
+#: Pause between two turns, so that a flood of events costs bounded time: it is one look each.
+PAUSE = 0.02
+#: Between attempts to reach ubusd again.
+RECONNECT = 0.5
+#: While a proxy process is expected to start listening or to be started again.
+WATCH_START = 0.1
+#: Host names of peers are asked for again: while unresolved, and otherwise.
+RESOLVE_AGAIN, RESOLVE_REFRESH = 10.0, 300.0
+#: Left here by the init script: stop without cleaning up, another agent takes over at once.
+HANDOVER = f"{STATE_DIRECTORY}/handover"
+
+
+class Agent:
+    """One router's agent. ``run`` returns when it is told to stop."""
+
+    def __init__(self, schema: Schema, socket_path: str | None = None) -> None:
+        self._schema = schema
+        self._bus = Bus(socket_path)
+        self.publisher = Publisher(self._bus, self.view, self.preview, self.reload)
+        self._daemons = Daemons(self._bus, schema, self.look, self.publisher.register)
+        self._machine = Machine()
+        self._engines = EngineBuilds(STATE_DIRECTORY)
+        self._worker = ThreadPoolExecutor(1, "kernel")
+        self._news = asyncio.Event()
+        self._dirty: set[str] = set(EVERYTHING)
+        self._stopping = False
+
+        self._resolved: dict[str, tuple[str, ...]] = {}
+        self._means = Means()
+        self._sight = Sight()
+        self.health = Health()
+        self._plan = Plan()
+        self._retries = Retries()
+        self._restoring: Problem | None = None
+        self._pidfds: dict[int, int] = {}
+
+        self._sampler = Sampler()
+
+    # --- Life ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Before ubus.connect(), which takes over signals that are still at their default.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+        events = NetlinkEvents()
+        for descriptor in events.filenos():
+            loop.add_reader(descriptor, self._heard, events)
+        helpers = [
+            asyncio.create_task(self._resolve_names()),
+            asyncio.create_task(self._sample()),
+        ]
+        try:
+            while not self._stopping:
+                await self._turn()
+                await self._wait()
+        finally:
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            for descriptor in events.filenos():
+                loop.remove_reader(descriptor)
+            events.close()
+            await self._leave()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._news.set()
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        self._engines.forget()
+        self.look("config")
+
+    def look(self, *parts: str) -> None:
+        """Look at these parts again, soon."""
+        self._dirty.update(parts)
+        self._news.set()
+
+    async def _leave(self) -> None:
+        """Clean up, unless another agent takes over (then its first look finds all in place)."""
+        if not Path(HANDOVER).exists():
+            try:
+                self._daemons.services.set(())
+            except ServiceError as error:
+                log.error("%s", error)
+            for failure in await self._work(self._machine.sweep):
+                log.error("cleaning up: %s", failure)
+            log.info("stopped; every trace removed from kernel and files")
+        else:
+            log.info("stopped; all is left in place for the next agent")
+        for pid in list(self._pidfds):
+            self._unwatch(pid)
+        self._daemons.disconnect(orderly=True)
+        self._worker.shutdown()
+        self._machine.close()
+
+    async def _work(self, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
+
+    async def _wait(self) -> None:
+        """Until there is news, or something is due; the pause bounds what a flood costs."""
+        await asyncio.sleep(PAUSE)
+        if self._dirty or self._stopping:
+            return
+        try:
+            await asyncio.wait_for(self._news.wait(), self._patience())
+        except TimeoutError:
+            self._dirty |= PARTS if self._due_soon() else EVERYTHING
+
+    def _due_soon(self) -> bool:
+        return not self._bus.connected or self._starting() or self._retries.pending()
+
+    def _patience(self) -> float:
+        delays = [SLOW_TIMER, self._retries.next_in()]
+        if not self._bus.connected:
+            delays.append(RECONNECT)
+        if self._starting():
+            delays.append(WATCH_START)
+        return max(0.0, min(delays))
+
+    def _starting(self) -> bool:
+        """A proxy process should run, or listen, and does not yet."""
+        planned = {p.name for p in self._plan.state.processes}
+        running = {r.name for r in self._daemons.running or () if r.running}
+        return bool(planned - running) or ("client" in planned and not self.health.redirector)
+
+    # --- Events ----------------------------------------------------------------------------
+
+    def _heard(self, events: NetlinkEvents) -> None:
+        parts = events.drain()
+        if "firewall" in parts:
+            self.look("firewall")
+        if parts - {"firewall"}:
+            self.look("netlink", "sysctls")
+        if parts & {"links", "addresses"}:
+            self.look("interfaces")
+
+    def _on_process_end(self, pid: int) -> None:
+        self._unwatch(pid)
+        self.health = replace(self.health, redirector=False)
+        self.look("services")
+
+    def _watch(self, pid: int) -> None:
+        """Hear of the redirector's end at once: until it is back the LAN goes out directly."""
+        if pid in self._pidfds:
+            return
+        for old in list(self._pidfds):
+            self._unwatch(old)
+        descriptor = processes.watch(pid)
+        if descriptor is not None:
+            self._pidfds[pid] = descriptor
+            asyncio.get_running_loop().add_reader(descriptor, self._on_process_end, pid)
+
+    def _unwatch(self, pid: int) -> None:
+        descriptor = self._pidfds.pop(pid, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+    # --- One turn --------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        self._news.clear()
+        self._daemons.connect()
+        if self._starting() or self._retries.pending():
+            self._dirty.add("services")
+        dirty, self._dirty = frozenset(self._dirty), set()
+        if self._daemons.ask(dirty) or "means" in dirty:
+            await self._new_configuration()
+        self._sight = await self._work(self._machine.observe, self._sight, dirty & PARTS)
+        config = self._daemons.config
+        if config is not None and self._daemons.interfaces is not None:
+            client = self._daemons.process("client")
+            if client and client.pid:
+                self._watch(client.pid)
+            await self._check_redirector(config)
+            self._plan = self._make_plan(config)
+            if self._restarts_redirector():
+                # The LAN goes out directly meanwhile, rather than being refused.
+                self.health = replace(self.health, redirector=False)
+                self._plan = self._make_plan(config)
+            await self._apply(self._changes(self._plan.state))
+        # else nothing is known of what should be: touch nothing that may be carrying traffic.
+        self.publisher.publish()
+
+    async def _new_configuration(self) -> None:
+        config = self._daemons.config
+        if config is not None:
+            logging.getLogger().setLevel(config.globals.log_level.upper())
+            log.info("configuration read")
+            self._means = await self._work(
+                find_means, config, self._engines, self._machine, CONFIG_DIRECTORY
+            )
+
+    async def _check_redirector(self, config: Config) -> None:
+        """Asked only while the answer may change: its end is heard of (``_watch``)."""
+        client = self._daemons.process("client")
+        if config.client is None or (client is not None and not client.running):
+            self.health = replace(self.health, redirector=False)
+        elif not self.health.redirector and (client or self._daemons.running is None):
+            listens = await self._work(processes.listens, config.client.local_port)
+            self.health = replace(self.health, redirector=listens)
+
+    def _restarts_redirector(self) -> bool:
+        planned = [p for p in self._plan.state.processes if p.name == "client"]
+        return self.health.redirector and planned != [
+            p for p in self.observed().processes if p.name == "client"
+        ]
+
+    def _make_plan(self, config: Config) -> Plan:
+        return plan(config, self.facts(), self.health, self._means, self._address_in_use())
+
+    def facts(self) -> Facts:
+        return replace(
+            self._sight.facts,
+            interfaces=self._daemons.interfaces or (),
+            resolved=tuple(sorted(self._resolved.items())),
+        )
+
+    def _address_in_use(self) -> str | None:
+        return self._plan.choice.address if self._plan.choice else None
+
+    def observed(self) -> RouterState:
+        return replace(self._sight.observed.state, processes=self._daemons.instances)
+
+    def _changes(self, planned: RouterState) -> tuple[Change, ...]:
+        if self._daemons.running is None:  # procd has not answered yet: its part stays as it is
+            planned = replace(planned, processes=self._daemons.instances)
+        return diff(self.observed(), planned)
+
+    async def _apply(self, changes: tuple[Change, ...]) -> None:
+        due = self._retries.due(changes)
+        failed: list[tuple[Change, str]] = []
+        for of_procd, group in groupby(due, lambda c: isinstance(c.item, Process)):
+            some = tuple(group)
+            if of_procd:
+                failed += self._apply_processes(some, failed)
+            else:
+                failed += await self._work(self._machine.apply, some)
+        if due:
+            await self._restore()
+        for change in due:
+            why = next((w for c, w in failed if c is change), None)
+            if why is None:
+                log.info("%s", describe.sentence(change))
+            elif self._retries.is_new(change, why):
+                log.error("%s: %s", describe.line(change.item), why)
+        self._retries.note(due, {describe.sentence(c): w for c, w in failed})
+        if due:
+            self._dirty |= PARTS  # read back what was written
+            if any(isinstance(c.item, Process) for c in due):
+                self._dirty.add("services")
+
+    async def _restore(self) -> None:
+        try:
+            await self._work(self._machine.restore, self._plan.state)
+            self._restoring = None
+        except AgentError as error:
+            self._restoring = Problem("sysctl", str(error))
+
+    def _apply_processes(
+        self, changes: tuple[Change, ...], failed: list[tuple[Change, str]]
+    ) -> list[tuple[Change, str]]:
+        """Tell procd of all processes at once. One whose file could not be written stays as
+        it is: a running proxy with yesterday's settings beats one that does not start."""
+        unwritten = {c.item.path for c, _ in failed if hasattr(c.item, "path")}
+        before = {p.name: p for p in self._daemons.instances}
+        wanted = [
+            before.get(p.name) if p.config_path in unwritten else p
+            for p in self._plan.state.processes
+        ]
+        try:
+            self._daemons.services.set(p for p in wanted if p is not None)
+        except ServiceError as error:
+            return [(change, str(error)) for change in changes]
+        self.health = replace(self.health, redirector=False)
+        return []
+
+    # --- What others see -------------------------------------------------------------------
+
+    def view(self) -> View:
+        """Everything known now, from memory."""
+        return View(
+            config=self._daemons.config,
+            facts=self.facts(),
+            health=self.health,
+            plan=self._plan,
+            observed=replace(self._sight.observed, state=self.observed()),
+            problems=(
+                *self._daemons.problems,
+                *self._plan.problems,
+                *(p for _, p in self._sight.problems),
+                *((self._restoring,) if self._restoring else ()),
+                *self._retries.problems(),
+            ),
+            processes=tuple(
+                ProcessView(r.name, r.running, r.pid) for r in self._daemons.running or ()
+            ),
+            sampled=self._sampler.sampled,
+            history=tuple(self.publisher.history),
+        )
+
+    def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
+        """What a reload would change: the configuration is read, nothing is applied."""
+        config, problems = reader.read(read_uci(self._bus.call), self._schema)
+        planned = self._make_plan(config)
+        return self._changes(planned.state), (*problems, *planned.problems)
+
+    # --- Helpers ---------------------------------------------------------------------------
+
+    async def _resolve_names(self) -> None:
+        """Names are asked for in a thread of their own; the last good answer stays."""
+        while True:
+            config = self._daemons.config
+            names = {
+                host
+                for peer in (config.client_peers if config else ())
+                for host in peer.address
+                if not is_address(host)
+            }
+            for name in names:
+                found = await asyncio.to_thread(resolve, name)
+                if found and found != self._resolved.get(name):
+                    self._resolved[name] = found
+                    self.look("interfaces")
+            unresolved = not names <= self._resolved.keys()
+            await asyncio.sleep(
+                1.0 if config is None else RESOLVE_AGAIN if unresolved else RESOLVE_REFRESH
+            )
+
+    async def _sample(self) -> None:
+        """Counters and rates, at an interval; what costs more only while somebody looks."""
+        while True:
+            await self._work(
+                self._sampler.sample, self._daemons.config, self._plan, self.publisher.watched()
+            )
+            await asyncio.sleep(self._sampler.interval)

@@ -1,0 +1,45 @@
+"""What there is to work with: the configuration in uci, engines, firewall back ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .core import reader
+from .core.config import PACKAGE, Config
+from .core.plan import Means
+from .engines import ENGINES
+from .errors import BusError
+from .machine import Machine
+from .system.engine_builds import EngineBuilds
+
+Call = Callable[[str, str, Mapping[str, object]], dict[str, Any]]
+
+
+def read_uci(call: Call) -> reader.Values:
+    """The sections of /etc/config/mptcp-proxy; none where there is no such file.
+
+    Raises BusError where rpcd does not answer or cannot read the file.
+    """
+    try:
+        reply = call("uci", "get", {"config": PACKAGE})
+    except BusError as error:
+        message = str(error).lower()
+        if "not found" in message and "object" not in message:
+            return {}  # UBUS_STATUS_NOT_FOUND: no such package
+        raise
+    values = reply.get("values")
+    return values if isinstance(values, dict) else {}
+
+
+def find_means(config: Config, engines: EngineBuilds, machine: Machine, directory: str) -> Means:
+    """Look for engines and a back end the configuration can use. Blocks up to some seconds
+    the first time: what a build of an engine can do is tried."""
+    methods = {p.method for p in config.client_peers}
+    if config.server:
+        methods.add(config.server.method)
+    names = tuple(ENGINES) if config.globals.engine == "auto" else (config.globals.engine,)
+    wanted = config.globals.enabled and methods
+    builds = engines.find(names, frozenset(methods)) if wanted else {}
+    backends, missing = machine.backends(config.globals.redirect)
+    return Means(builds, backends, missing, directory)

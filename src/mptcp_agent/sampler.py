@@ -1,0 +1,104 @@
+"""What is read at an interval: counters, rates of the last minutes, subflows in use.
+
+Runs in the worker thread. The packet counters of the firewall cost a process and are read
+only while somebody looks at the status.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from .core import connections
+from .core.config import Config
+from .core.plan import Plan
+from .core.sockets import TcpSocket
+from .core.view import DeviceTraffic, Sampled
+from .errors import AgentError
+from .system import counters, diag
+from .system.nftables import Nftables
+
+#: Seconds between samples, and how many are kept: the last five minutes for the graph.
+INTERVAL = 3.0
+POINTS = 100
+
+
+@dataclass
+class _Device:
+    at: float
+    rx: int
+    tx: int
+    rx_rates: deque[int] = field(default_factory=lambda: deque(maxlen=POINTS))
+    tx_rates: deque[int] = field(default_factory=lambda: deque(maxlen=POINTS))
+
+
+class Sampler:
+    def __init__(self) -> None:
+        self._devices: dict[str, _Device] = {}
+        self.sampled = Sampled(INTERVAL, POINTS)
+
+    @property
+    def interval(self) -> float:
+        return INTERVAL
+
+    def sample(self, config: Config | None, plan: Plan, watched: bool) -> None:
+        """Read everything once; ``watched``: somebody asked for the status a moment ago."""
+        names = {w.device for w in plan.wans if w.device}
+        self._devices = {n: d for n, d in self._devices.items() if n in names}
+        counted = counters.link_bytes()
+        devices = tuple((n, self._traffic(n, *counted[n])) for n in sorted(names & counted.keys()))
+        found = proxied(config, plan) if config else ()
+        by_address: dict[str, int] = {}
+        for sock in (s for c in found for s in c.sockets if c.token):
+            by_address[sock.local] = by_address.get(sock.local, 0) + 1
+        served = [c for c in found if c.role == "server"]
+        self.sampled = Sampled(
+            interval=INTERVAL,
+            points=POINTS,
+            devices=devices,
+            subflows=tuple(sorted(by_address.items())),
+            connections=sum(1 for c in found if c.token),
+            server_connections=len(served),
+            server_clients=len({c.sockets[0].remote for c in served}),
+            counters=tuple(sorted(counters.mptcp_counters().items())),
+            redirected=self._redirected(plan) if watched else self.sampled.redirected,
+        )
+
+    def _traffic(self, device: str, rx: int, tx: int) -> DeviceTraffic:
+        now = time.monotonic()
+        last = self._devices.get(device)
+        if last is None or rx < last.rx or tx < last.tx:  # new, or made anew under its name
+            self._devices[device] = last = _Device(now, rx, tx)
+        else:
+            seconds = max(now - last.at, 0.001)
+            last.rx_rates.append(round((rx - last.rx) * 8 / seconds))
+            last.tx_rates.append(round((tx - last.tx) * 8 / seconds))
+            last.at, last.rx, last.tx = now, rx, tx
+        return DeviceTraffic(rx, tx, tuple(last.rx_rates), tuple(last.tx_rates))
+
+    def _redirected(self, plan: Plan) -> tuple[int, int]:
+        for firewall in plan.state.firewalls:
+            if firewall.redirect and firewall.backend == "nftables":
+                try:
+                    rows = [c for c in Nftables().counters() if c.rule == "redirect"]
+                except AgentError:
+                    break
+                return sum(c.packets for c in rows), sum(c.bytes for c in rows)
+        return self.sampled.redirected
+
+
+def proxied(config: Config, plan: Plan) -> tuple[connections.Proxied, ...]:
+    """The proxied connections there are now, from the kernel's diag interface."""
+    remote, local = connections.ports(config)
+    to_peers: list[TcpSocket] = []
+    to_server: list[TcpSocket] = []
+    try:
+        for port in remote:
+            to_peers += diag.tcp_sockets(remote_port=port)
+        for port in local:
+            to_server += diag.tcp_sockets(local_port=port)
+    except AgentError:
+        return ()  # said by ``check``: the kernel lacks inet_diag
+    peers = {a: p.peer.name for p in plan.peers for a in p.addresses}
+    return connections.proxied(config, peers, to_peers, to_server)
