@@ -1,0 +1,120 @@
+'use strict';
+'require baseclass';
+'require mptcp-proxy.rules as rules';
+
+/*
+ * What the assistant's answers come to. Pure: answers and the sections there are go in, a list
+ * of changes comes out, each { type, name, options } with null for an option to take away, or
+ * { type, name, remove: true }.
+ *
+ * answers: role 'client' | 'server', address [], port, method, password, allow [], wans []
+ */
+
+function named(sections, type) {
+	return sections.filter(s => s['.type'] == type).map(s => s['.name']);
+}
+
+/* A name for UCI that is still free: wan1 -> wan1, eth0.2 -> eth0_2, and a number where taken */
+function freeName(sections, wish) {
+	const taken = new Set(sections.map(s => s['.name']));
+	const name = wish.replace(/[^A-Za-z0-9_]/g, '_');
+	let n = 1;
+
+	if (!taken.has(name))
+		return name;
+
+	while (taken.has(`${name}_${++n}`));
+
+	return `${name}_${n}`;
+}
+
+function list(value) {
+	return [].concat(value ?? []).flatMap(v => String(v).split(/\s+/)).filter(v => v != '');
+}
+
+/* The links: ticked ones are there and in use, all others are gone */
+function wanChanges(ticked, sections) {
+	const present = sections.filter(s => s['.type'] == 'wan');
+	const changes = present.filter(s => !ticked.includes(s.interface))
+		.map(s => ({ type: 'wan', name: s['.name'], remove: true }));
+
+	for (const name of ticked.slice(0, rules.MOST_WANS)) {
+		const old = present.find(s => s.interface == name);
+
+		changes.push(old
+			? { type: 'wan', name: old['.name'], options: (old.role == 'off') ? { role: null } : {} }
+			: { type: 'wan', name: freeName(sections, name), options: { interface: name } });
+	}
+
+	return changes;
+}
+
+/* The peer that the client uses first: it is the one the assistant asks about */
+function firstPeer(sections) {
+	const client = sections.find(s => s['.type'] == 'client');
+	const peers = named(sections, 'peer');
+
+	return list(client?.peer).find(name => peers.includes(name)) ?? peers[0];
+}
+
+function changes(answers, sections) {
+	const only = type => named(sections, type)[0] ?? type;
+	const secret = { method: answers.method, password: (answers.method == 'none') ? null : answers.password };
+	const port = answers.port || null;
+	const result = [ { type: 'globals', name: only('globals'), options: { enabled: '1' } } ];
+
+	if (answers.role == 'client') {
+		const peer = firstPeer(sections) ?? freeName(sections, 'peer1');
+		const client = sections.find(s => s['.type'] == 'client');
+		const others = list(client?.peer).filter(name => name != peer && named(sections, 'peer').includes(name));
+
+		result.push(
+			{ type: 'peer', name: peer, options: { address: list(answers.address), port, ...secret } },
+			{ type: 'client', name: only('client'), options: { enabled: '1', peer: [ peer, ...others ] } });
+	}
+	else {
+		const allow = list(answers.allow);
+
+		result.push({ type: 'server', name: only('server'), options: { enabled: '1', port, ...secret, allow: allow.length ? allow : null } });
+	}
+
+	return [ ...result, ...wanChanges(list(answers.wans), sections) ];
+}
+
+/* What the form of the assistant begins with: what is configured, else what works everywhere */
+function beginning(sections, links, method) {
+	const server = sections.find(s => s['.type'] == 'server') ?? {};
+	const peer = sections.find(s => s['.name'] == firstPeer(sections)) ?? {};
+	const role = (server.enabled == '1') ? 'server' : 'client';
+	const far = (role == 'server') ? server : peer;
+	const wans = sections.filter(s => s['.type'] == 'wan').map(s => s.interface);
+
+	return {
+		role,
+		address: list(peer.address),
+		port: far.port ?? '',
+		method: far.password ? (far.method ?? 'none') : method,
+		password: far.password ?? '',
+		allow: list(server.allow),
+		wans: wans.length ? wans : links.filter(l => l.likely).map(l => l.name)
+	};
+}
+
+/* The networks a WAN can be, of netifd's dump: not loopback, not the LAN. Likely ones have a
+ * default route or are called wan…; of several on one device (wan and wan6) the first. */
+function links(dump, lan) {
+	const devices = new Set();
+
+	return dump.filter(i => i.interface != 'loopback' && !lan.includes(i.interface)).map(i => {
+		const device = i.l3_device ?? i.device ?? '';
+		const first = device == '' || !devices.has(device);
+		const out = (i.route ?? []).some(r => r.mask === 0) || i.interface.startsWith('wan');
+		const address = [ ...(i['ipv4-address'] ?? []), ...(i['ipv6-address'] ?? []) ].map(a => a.address)[0];
+
+		devices.add(device);
+
+		return { name: i.interface, device, address: address ?? '', up: !!i.up, likely: first && out };
+	});
+}
+
+return baseclass.extend({ changes, beginning, links });

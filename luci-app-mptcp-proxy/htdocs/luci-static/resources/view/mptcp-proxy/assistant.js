@@ -1,0 +1,158 @@
+'use strict';
+'require view';
+'require form';
+'require rpc';
+'require uci';
+'require ui';
+'require mptcp-proxy.agent as agent';
+'require mptcp-proxy.fields as fields';
+'require mptcp-proxy.methods as methods';
+'require mptcp-proxy.roles as roles';
+'require mptcp-proxy.rules as rules';
+'require mptcp-proxy.setup as setup';
+'require mptcp-proxy.style';
+
+/*
+ * A few questions, and a working configuration. The questions are a form over a plain object;
+ * what the answers come to is decided in setup.js.
+ */
+
+const CONFIG = 'mptcp-proxy';
+
+const callInterfaces = rpc.declare({ object: 'network.interface', method: 'dump', expect: { interface: [] } });
+
+function sections() {
+	return uci.sections(CONFIG);
+}
+
+function needed(message) {
+	return function(name, value) {
+		const given = Array.isArray(value) ? value.join('') : (value ?? '');
+
+		return given != '' || (this.formvalue(name) ?? '').length > 0 || message;
+	};
+}
+
+function question(s, type, option, title, help, more) {
+	const field = s.option(type, option, title, help);
+	const { depends, values, ...rest } = more ?? {};
+
+	for (const [ value, text ] of values ?? [])
+		field.value(value, text);
+
+	for (const dependency of [].concat(depends ?? []))
+		field.depends(dependency);
+
+	return Object.assign(field, { rmempty: true, retain: true }, rest);
+}
+
+function linkText(link) {
+	return [ link.name, link.device != link.name ? link.device : '', link.up ? link.address : _('no link') ]
+		.filter(text => text != '').join(', ');
+}
+
+function questions(answers, links, engine) {
+	const map = new form.JSONMap({ answers }, _('Assistant'),
+		_('Several lines become one: the router with the LAN splits every TCP connection over all its lines, and another router or a server outside puts it together again. Run the assistant on both.'));
+	const s = map.section(form.NamedSection, 'answers');
+	const client = { role: 'client' };
+	const server = { role: 'server' };
+	const values = roles.methodValues(engine, [ answers.method ]);
+
+	question(s, form.ListValue, 'role', _('What is this router?'), '', { widget: 'radio', orientation: 'vertical', values: [
+		[ 'client', _('The one with the LAN: I have another router or a server outside') ],
+		[ 'server', _('The one outside: other routers connect to this one') ]
+	] });
+	question(s, form.DynamicList, 'address', _('Address of the other side'),
+		_('The address of the other router or the server; where it has several lines, the address of each.'), {
+			depends: client,
+			validate(name, value) {
+				return (value == null || value.length === 0)
+					? needed(_('This is needed')).call(this, name, value) : fields.check('peer', 'address', value);
+			}
+		});
+	question(s, form.Value, 'port', _('Port'), _('The same on both sides.'), {
+		placeholder: String(rules.OPTIONS.peer.port.standard),
+		validate: (name, value) => value == null || value === '' || rules.check('peer', 'port', value)
+	});
+	question(s, form.ListValue, 'method', _('Encryption'), _('The same on both sides.'), { values });
+	question(s, fields.Secret, 'password', _('Password'),
+		_('The same on both sides: generate it here and copy it, or enter the other side\'s.'), {
+			depends: roles.wantsPassword(values),
+			validate(name, value) {
+				return methods.checkPassword(this.section.formvalue(name, 'method'), value ?? '', this.section.formvalue(name, 'role') == 'client');
+			}
+		});
+	question(s, form.DynamicList, 'allow', _('Allowed networks'),
+		_('Who may connect, such as 10.1.1.0/24. Needed without encryption.'), {
+			depends: server,
+			validate(name, value) {
+				if (value == null || value.length === 0)
+					return this.section.formvalue(name, 'method') != 'none' || needed(_('Needed where there is no encryption')).call(this, name, value);
+
+				return fields.check('server', 'allow', value);
+			}
+		});
+	question(s, fields.Ticks, 'wans', _('Lines to use'),
+		_('Every line to the outside that should carry traffic, up to %d.').format(rules.MOST_WANS), {
+			values: links.map(link => [ link.name, linkText(link) ]),
+			validate(name, value) {
+				return value.length == 0 ? _('Choose at least one line')
+					: value.length <= rules.MOST_WANS || _('The kernel can use %d links at most.').format(rules.MOST_WANS);
+			}
+		});
+
+	return map;
+}
+
+function write(changes) {
+	for (const { type, name, options, remove } of changes) {
+		if (remove) {
+			uci.remove(CONFIG, name);
+			continue;
+		}
+
+		if (!uci.get(CONFIG, name))
+			uci.add(CONFIG, type, name);
+
+		for (const [ option, value ] of Object.entries(options))
+			if (value == null)
+				uci.unset(CONFIG, name, option);
+			else
+				uci.set(CONFIG, name, option, value);
+	}
+}
+
+return view.extend({
+	load() {
+		return Promise.all([
+			uci.load(CONFIG).then(() => true, () => false),
+			L.resolveDefault(callInterfaces(), []),
+			agent.status()
+		]);
+	},
+
+	render([ loaded, dump, answer ]) {
+		if (!loaded)
+			return E('div', { 'class': 'alert-message warning' }, [ _('The settings cannot be read: this login may only look at the status, or the file /etc/config/mptcp-proxy is missing.') ]);
+
+		const lan = [].concat(sections().find(s => s['.type'] == 'client')?.lan ?? rules.OPTIONS.client.lan.standard);
+		const links = setup.links(dump, lan);
+
+		this.answers = setup.beginning(sections(), links, methods.RECOMMENDED);
+		this.map = questions(this.answers, links, answer.reply?.engine?.name);
+
+		return this.map.render().then(node => E('div', { 'class': 'mptcp-proxy' }, [ node ]));
+	},
+
+	handleSave() {
+		return this.map.save(() => write(setup.changes(this.answers, sections())))
+			.then(() => uci.save());
+	},
+
+	handleSaveApply(ev, mode) {
+		return this.handleSave().then(() => ui.changes.apply(mode == '0'));
+	},
+
+	handleReset: null
+});

@@ -1,0 +1,126 @@
+'use strict';
+'require view';
+'require poll';
+'require ui';
+'require mptcp-proxy.agent as agent';
+'require mptcp-proxy.cards as cards';
+'require mptcp-proxy.connections as connections';
+'require mptcp-proxy.dialogs as dialogs';
+'require mptcp-proxy.format as format';
+'require mptcp-proxy.graph as graph';
+'require mptcp-proxy.morph as morph';
+'require mptcp-proxy.parts as parts';
+'require mptcp-proxy.style';
+'require mptcp-proxy.words as words';
+
+/* Seconds; the agent answers from memory */
+const INTERVAL = 3;
+
+function section(title, ...nodes) {
+	return E('div', { 'class': 'cbi-section', 'data-key': title }, [ E('h3', [ title ]), ...nodes ]);
+}
+
+/* Nothing is set up: neither role is on, and nobody has switched it off by hand */
+function isNew(status) {
+	return !status.client && !status.server && !status.wans.length;
+}
+
+return view.extend({
+	load() {
+		return Promise.all([ agent.status(), agent.connections() ]);
+	},
+
+	render([ status, list ]) {
+		this.page = E('div');
+		this.table = new connections.Table(() => this.draw());
+		this.take(status, list);
+		this.draw();
+
+		poll.add(() => this.load().then(([ s, c ]) => {
+			this.take(s, c);
+			this.draw();
+		}), INTERVAL);
+
+		return E('div', { 'class': 'mptcp-proxy' }, [
+			E('h2', [ _('MPTCP Proxy') ]),
+			this.page
+		]);
+	},
+
+	/* While the agent does not answer, what it said last stays on the page */
+	take(status, list) {
+		this.trouble = status.trouble ? status : null;
+		this.status = status.reply ?? (status.trouble == 'silent' ? this.status : null);
+		this.list = list.reply ?? (list.trouble == 'silent' ? this.list : null);
+		this.listTrouble = list.trouble;
+	},
+
+	draw() {
+		morph.content(this.page, this.trouble
+			? [ this.renderTrouble(), this.status ? E('div', { 'class': 'mptcp-stale', 'data-key': 'all' }, this.renderAll(this.status)) : '' ]
+			: [ this.renderBanner(this.status), E('div', { 'data-key': 'all' }, this.renderAll(this.status)) ]);
+	},
+
+	renderTrouble() {
+		const word = words.trouble(this.trouble.trouble);
+
+		return E('div', { 'class': 'mptcp-banner', 'data-key': 'banner' }, [
+			cards.pill(word),
+			E('span', { 'class': 'mptcp-reason' }, [ `${word.reason} ${this.trouble.trouble == 'failed' ? this.trouble.detail : ''}` ])
+		]);
+	},
+
+	renderBanner(status) {
+		return E('div', { 'class': 'mptcp-banner', 'data-key': 'banner', 'data-state': status.state }, [
+			cards.pill(words.state(status.state)),
+			E('span', { 'class': 'mptcp-reason' }, [ status.reason ]),
+			E('span', { 'class': 'mptcp-since' }, [ _('for %s').format(format.duration(status.time - status.since)) ]),
+			E('span', { 'class': 'mptcp-buttons' }, [
+				E('button', { 'class': 'btn cbi-button', 'click': ui.createHandlerFn(dialogs, 'check') }, [ _('Check') ]), ' ',
+				E('button', { 'class': 'btn cbi-button', 'click': ui.createHandlerFn(dialogs, 'plan') }, [ _('Plan') ]), ' ',
+				L.hasViewPermission() ? E('button', {
+					'class': 'btn cbi-button',
+					'title': _('Read the configuration again and look at the router now'),
+					'click': ui.createHandlerFn(this, 'handleReload')
+				}, [ _('Reload') ]) : ''
+			])
+		]);
+	},
+
+	renderAll(status) {
+		if (isNew(status))
+			return [ parts.problems(status), this.renderNew() ];
+
+		const wans = status.wans.map(w => w.name);
+
+		return [
+			parts.problems(status),
+			status.wans.length ? cards.render(status.wans, status.time)
+				: E('p', { 'class': 'mptcp-none' }, [ E('em', [ _('No link is configured.') ]) ]),
+			status.wans.length ? section(_('Traffic'), graph.render(status.wans, status.sampling)) : '',
+			section(_('Connections'), this.list
+				? this.table.render(this.list.connections, this.list.total, wans)
+				: E('p', { 'class': 'mptcp-none' }, [ E('em', [ words.trouble(this.listTrouble ?? 'silent').label ]) ])),
+			section(_('What changed lately'), parts.history(status)),
+			parts.details(status)
+		];
+	},
+
+	renderNew() {
+		return E('div', { 'class': 'cbi-section', 'data-key': 'new' }, [
+			E('p', [ _('Nothing is set up yet. The assistant asks a few questions and writes a working configuration.') ]),
+			E('a', { 'class': 'btn cbi-button cbi-button-action important', 'href': L.url('admin/services/mptcp-proxy/assistant') }, [ _('Start the assistant') ])
+		]);
+	},
+
+	handleReload() {
+		return agent.reload().then(() => this.load()).then(([ s, c ]) => {
+			this.take(s, c);
+			this.draw();
+		});
+	},
+
+	handleSaveApply: null,
+	handleSave: null,
+	handleReset: null
+});
