@@ -34,8 +34,8 @@ def write_private(path: str, content: str, owner: str = "") -> None:
         _make_directory(target.parent)
         # mkstemp gives 0600 and a name of its own, so that two writers do not meet.
         descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             if owner:
                 os.fchown(file.fileno(), *_account(owner))
         Path(temporary).replace(target)

@@ -1,0 +1,126 @@
+"""What the kernel reports, and how it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel.namespaces import Namespace
+
+from mptcp_agent.system.netlink_events import EVERYTHING, NetlinkEvents, meaning
+
+
+def drained(events: NetlinkEvents, enough: frozenset[str], seconds: float = 5.0) -> frozenset[str]:
+    """All that comes until ``enough`` has come."""
+    found: frozenset[str] = frozenset()
+    while not enough <= found:
+        assert select.select(events.filenos(), [], [], seconds)[0], f"only {found} came"
+        found |= events.drain()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("ip link add x type veth peer name y", {"links"}),
+        ("ip link set wan1 down", {"links", "routes"}),
+        ("ip link set wan1 name east", {"links"}),
+        ("ip link del wan2", {"links", "addresses"}),
+        ("ip addr add 10.9.9.9/32 dev lo", {"addresses"}),
+        ("ip addr del 10.1.1.1/24 dev wan1", {"addresses"}),
+        ("ip addr add 2001:db8::9/128 dev lo nodad", {"addresses"}),
+        ("ip route add 192.0.2.0/24 dev wan1", {"routes"}),
+        ("ip route add 192.0.2.0/24 dev wan1 table 10901", {"routes"}),
+        ("ip -6 route add 2001:db8:9::/64 dev wan1", {"routes"}),
+        ("ip rule add priority 710 oif wan1 lookup 10901", {"rules"}),
+        ("ip -6 rule add priority 710 oif wan1 lookup 10901", {"rules"}),
+        ("nft add table inet foreign", {"firewall"}),
+    ],
+)
+def test_each_change_says_where_to_look(
+    router: Namespace, command: str, wanted: set[str]
+) -> None:
+    if "down" in command:
+        router.sh("ip link set wan1 up; ip route add default via 10.1.1.2 dev wan1")
+    events = NetlinkEvents()
+    try:
+        assert events.drain() == frozenset()
+        router.sh(command)
+        found = drained(events, frozenset(wanted))
+        assert "firewall" not in found or "firewall" in wanted
+        assert events.drain() == frozenset()
+    finally:
+        events.close()
+
+
+def test_other_peoples_namespaces_are_quiet(router: Namespace) -> None:
+    events = NetlinkEvents()
+    other = Namespace()
+    other.sh("ip addr add 10.9.9.9/32 dev lo")
+    assert events.drain() == frozenset()
+    other.close()
+    events.close()
+
+
+def test_an_overrun_means_everything_and_then_it_goes_on(router: Namespace) -> None:
+    events = NetlinkEvents()
+    router.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(6000)])
+    found: frozenset[str] = frozenset()
+    for _ in range(1000):  # one call reads a part of it
+        found |= events.drain()
+        if not select.select(events.filenos(), [], [], 0)[0]:
+            break
+    assert found == EVERYTHING
+    router.sh("ip rule add priority 710 oif wan1 lookup 10901")
+    assert drained(events, frozenset({"rules"})) == {"rules"}
+    events.close()
+
+
+def test_a_burst_of_thousands_fits_into_the_buffer(router: Namespace) -> None:
+    events = NetlinkEvents()
+    router.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(1000)])
+    found = drained(events, frozenset({"addresses", "routes"}))
+    for _ in range(1000):
+        found |= events.drain()
+    assert "rules" not in found
+    events.close()
+
+
+def test_an_event_loop_wakes_up(router: Namespace) -> None:
+    async def wait() -> frozenset[str]:
+        events = NetlinkEvents()
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[frozenset[str]] = loop.create_future()
+
+        def ready() -> None:
+            found = events.drain()
+            if found and not woken.done():
+                woken.set_result(found)
+
+        for number in events.filenos():
+            loop.add_reader(number, ready)
+        router.sh("ip addr add 10.9.9.9/32 dev lo")
+        try:
+            return await asyncio.wait_for(woken, 5)
+        finally:
+            for number in events.filenos():
+                loop.remove_reader(number)
+            events.close()
+
+    assert "addresses" in asyncio.run(wait())
+
+
+@given(st.binary(max_size=200))
+def test_garbage_never_raises(data: bytes) -> None:
+    assert meaning(data) <= EVERYTHING
+
+
+def test_a_message_cut_short_means_everything() -> None:
+    header = (40).to_bytes(4, "little") + (16).to_bytes(2, "little") + bytes(10)
+    assert meaning(header) == EVERYTHING
+    assert meaning(header[:7]) == EVERYTHING
+    assert meaning(bytes(16)) == EVERYTHING
+    assert meaning(b"") == set()
