@@ -22,7 +22,7 @@ from pathlib import Path
 
 from . import wire
 from .bus import Bus, Client
-from .wire import Attr, Message, Msg
+from .wire import Message
 
 DEFAULT_SOCKET = "/var/run/ubus/ubus.sock"
 
@@ -53,16 +53,12 @@ class _Connection(asyncio.Protocol):
         if self._client is not None:
             self._bus.disconnect(self._client)
 
-    def _send(self, message: Message) -> None:
-        """ubusd queues 1 MiB of what the client did not read, then drops whole messages.
-
-        The lines of a look-up are the exception: it makes them only as the client reads.
-        """
+    def _send(self, message: Message, paced: bool = False) -> None:
+        """ubusd queues 1 MiB of what the client did not read, then drops whole messages."""
         assert self._transport is not None
         data = message.encode()
         waiting = self._transport.get_write_buffer_size()
-        look_up = message.type == Msg.DATA and message.body[:1] == bytes([Attr.OBJPATH])
-        if waiting and waiting + len(data) > wire.MAX_BLOB and not look_up:
+        if waiting and waiting + len(data) > wire.MAX_BLOB and not paced:
             return
         if not self._transport.is_closing():
             self._transport.write(data)

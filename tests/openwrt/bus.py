@@ -10,19 +10,29 @@ ACL object, `ubus monitor`, and file descriptors that ride along.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from . import wire
 from .wire import Attr, Attrs, Message, Msg, Status, Type
 
 
+class Send(Protocol):
+    def __call__(self, message: Message, paced: bool = False) -> None:
+        """Hand a message to a client.
+
+        It may be dropped when the client does not read, unless `paced`: the answers to a look-up
+        are made only as fast as they are read.
+        """
+
+
 @dataclass(eq=False)
 class Client:
-    """One connection.  `send` may drop a message when the client does not read."""
+    """One connection."""
 
     ident: int
-    send: Callable[[Message], None]
+    send: Send
     uid: int = 0
     user: str = "root"
     group: str = "root"
@@ -52,10 +62,15 @@ class ObjectType:
     users: int = 0
 
 
+def _random_id() -> int:
+    return secrets.randbits(32)
+
+
 class Bus:
     """The state of one ubusd."""
 
-    def __init__(self) -> None:
+    def __init__(self, random_id: Callable[[], int] = _random_id) -> None:
+        self._random_id = random_id
         self._clients: dict[int, Client] = {}
         self._objects: dict[int, Object] = {}
         self._types: dict[int, ObjectType] = {}
@@ -77,7 +92,7 @@ class Bus:
     # -- connections -----------------------------------------------------------------------
 
     def connect(
-        self, send: Callable[[Message], None], uid: int = 0, user: str = "root", group: str = "root"
+        self, send: Send, uid: int = 0, user: str = "root", group: str = "root"
     ) -> Client:
         client = Client(self._new_id(self._clients), send, uid, user, group)
         self._clients[client.ident] = client
@@ -96,12 +111,12 @@ class Bus:
         status = handler(client, message, attrs) if handler else Status.INVALID_COMMAND
         if status is not None:
             body = wire.u32(Attr.STATUS, status)
-            client.send(Message(Msg.STATUS, message.seq, message.peer, body))
+            answer = Message(Msg.STATUS, message.seq, message.peer, body)
+            client.send(answer, paced=message.type == Msg.LOOKUP)
 
-    @staticmethod
-    def _new_id(taken: dict[int, Client] | dict[int, Object] | dict[int, ObjectType]) -> int:
+    def _new_id(self, taken: Container[int]) -> int:
         while True:
-            ident = secrets.randbits(32)
+            ident = self._random_id()
             if ident >= wire.FIRST_FREE_ID and ident not in taken:
                 return ident
 
@@ -194,7 +209,7 @@ class Bus:
             + wire.u32(Attr.OBJTYPE, obj.type.ident)
             + wire.blob(Attr.SIGNATURE, signature)
         )
-        client.send(Message(Msg.DATA, message.seq, message.peer, body))
+        client.send(Message(Msg.DATA, message.seq, message.peer, body), paced=True)
 
     # -- calls -----------------------------------------------------------------------------
 

@@ -87,6 +87,13 @@ def _connected() -> _State:
     return _state
 
 
+def _text(*values: object) -> None:
+    """The C module takes nothing but str where it wants text."""
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"argument must be str, not {type(value).__name__}")
+
+
 def _to_ubus(data: object) -> bytes:
     blobmsg = jsontext.loads(json.dumps(data))
     if blobmsg is None:
@@ -104,6 +111,7 @@ def connect(socket_path: str = _DEFAULT_SOCKET) -> bool:
     global _state, _socket_path
     if _state is not None:
         raise RuntimeError("You are already connected to ubus.")
+    _text(socket_path)
     try:
         context = Context(socket_path)
     except OSError:
@@ -294,6 +302,7 @@ def call(object: str, method: str, arguments: object, timeout: int = 0) -> list[
     "ubus error occured: …".
     """
     state = _connected()
+    _text(object, method)
     if timeout < 0:
         raise TypeError("timeout can't be lower than 0")
     status, ident = state.context.lookup_id(object)
@@ -320,12 +329,14 @@ def call(object: str, method: str, arguments: object, timeout: int = 0) -> list[
 
 def send(event: str, data: object) -> bool:
     state = _connected()
+    _text(event)
     return state.context.send_event(event, _to_ubus(data)) == Status.OK
 
 
 def objects(path: str = "*") -> dict[str, dict[str, dict[str, int]]]:
     """{object: {method: {argument: type}}} of what matches; one `*` at the end is a wildcard."""
     state = _connected()
+    _text(path)
     found: dict[str, Any] = {}
 
     def on_object(item: Found) -> None:

@@ -1,0 +1,51 @@
+"""Fixtures that run each test on the stand-in and, where told, on the real thing."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants
+
+
+@pytest.fixture(params=variants("UBUSD"))
+def ubusd(request: pytest.FixtureRequest) -> Iterator[Ubusd]:
+    command = broker_command() if request.param == "stand-in" else [str(real("UBUSD"))]
+    with tempfile.TemporaryDirectory(prefix="ubus-") as directory:
+        Path(directory).chmod(0o755)  # for callers that are not root
+        daemon = Ubusd(command, f"{directory}/ubus.sock")
+        daemon.start()
+        yield daemon
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+@pytest.fixture
+def caller(ubusd: Ubusd) -> Iterator[Caller]:
+    with Caller.connect(ubusd.path) as connected:
+        yield connected
+
+
+@pytest.fixture(params=variants("UBUS_PYTHON"))
+def python(request: pytest.FixtureRequest) -> list[str]:
+    """Command line of a Python that has the `ubus` module."""
+    if request.param == "real":
+        return [str(real("UBUS_PYTHON"))]
+    module = OPENWRT / "module"
+    return ["/usr/bin/env", f"PYTHONPATH={module}", sys.executable]
+
+
+@pytest.fixture(params=variants("UBUS_CLI"))
+def ubus(request: pytest.FixtureRequest) -> str:
+    """The `ubus` command."""
+    return str(real("UBUS_CLI")) if request.param == "real" else str(OPENWRT / "bin" / "ubus")
+
+
+@pytest.fixture(params=variants("UCI_CLI"))
+def uci(request: pytest.FixtureRequest) -> str:
+    """The `uci` command."""
+    return str(real("UCI_CLI")) if request.param == "real" else str(OPENWRT / "bin" / "uci")
