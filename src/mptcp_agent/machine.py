@@ -64,6 +64,7 @@ class Machine:
     def __init__(
         self, state_directory: str = STATE_DIRECTORY, config_directory: str = CONFIG_DIRECTORY
     ) -> None:
+        self._state_directory = state_directory
         self._originals_path = f"{state_directory}/originals.json"
         self._config_directory = config_directory
         self._routing = Routing()
@@ -285,6 +286,7 @@ class Machine:
         try:
             self.restore(RouterState())
             files.remove_empty(self._config_directory)
+            files.remove_empty(self._state_directory)
         except AgentError as error:
             failed.append(str(error))
         return (*(str(p) for _, p in sight.problems), *failed)
