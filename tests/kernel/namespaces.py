@@ -89,6 +89,17 @@ def cable(one: Namespace, other: Namespace, number: int, low: int, high: int) ->
         )
 
 
+def second_way(client: Namespace) -> None:
+    """A way over link 2 for what comes from the client's address there, as the agent makes it.
+
+    IPv4 needs none in this set-up (the kernel asks for any address on any link), IPv6 does.
+    """
+    client.sh(
+        "ip -6 route add 2001:db8:1::2 via 2001:db8:2::2 dev wan2 table 77;"
+        "ip -6 rule add from 2001:db8:2::1 lookup 77"
+    )
+
+
 def until(true: Callable[[], bool], what: str, seconds: float = 5.0) -> None:
     """Wait for a condition; the test fails when it does not come true in time."""
     deadline = time.monotonic() + seconds

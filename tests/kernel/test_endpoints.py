@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from kernel.namespaces import Namespace, until
+from kernel.namespaces import Namespace, second_way, until
 
 from mptcp_agent.core.state import Endpoint, EndpointFlag, Limits
 from mptcp_agent.errors import KernelError
@@ -158,8 +158,7 @@ def test_removing_and_adding_the_same_endpoint_makes_the_subflow_anew(
 ) -> None:
     """Under the same id, twenty times, for the first subflow as for the second."""
     with pair[0] as client:
-        if version == 6:  # no weak host model: the server's address needs a way over link 2
-            client.sh("ip -6 route add 2001:db8:1::2 via 2001:db8:2::2 dev wan2 metric 2000")
+        second_way(client)
         manager = PathManager()
         endpoints = [endpoint(a, f"wan{n}", 100 + n) for n, a in enumerate(addresses, start=1)]
         for wanted in endpoints:

@@ -1,0 +1,281 @@
+"""Sockets, subflows and connections as the kernel reports them."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel.namespaces import Namespace, second_way, until
+
+from mptcp_agent.core.sockets import MptcpSocket, TcpSocket
+from mptcp_agent.core.state import Endpoint
+from mptcp_agent.system import diag
+from mptcp_agent.system.diag_messages import MESSAGE_SIZE, mptcp_socket, tcp_socket
+from mptcp_agent.system.endpoints import PathManager
+
+TCP, MPTCP = socket.IPPROTO_TCP, 262
+UP, DOWN = 1_234_567, 7_654_321
+
+
+class Ends:
+    """Both ends of a connection of the client to the server, whatever the protocols."""
+
+    def __init__(
+        self,
+        pair: tuple[Namespace, Namespace],
+        address: str = "10.1.1.2",
+        *,
+        client: int = MPTCP,
+        server: int = MPTCP,
+        dual_stack: bool = False,
+    ) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with pair[1]:
+            self.listener = socket.socket(
+                socket.AF_INET6 if dual_stack else family, socket.SOCK_STREAM, server
+            )
+        self.listener.bind(("", 0))
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+        with pair[0]:
+            self.client = socket.socket(family, socket.SOCK_STREAM, client)
+        self.client.connect((address, self.port))
+        self.server, _ = self.listener.accept()
+
+    def exchange(self, up: int, down: int) -> None:
+        for sender, receiver, total in (
+            (self.client, self.server, up),
+            (self.server, self.client, down),
+        ):
+            sent = received = 0
+            while received < total:
+                if sent < total:
+                    sent += sender.send(b"x" * min(65536, total - sent))
+                received += len(receiver.recv(1 << 20))
+
+
+@pytest.fixture(params=["10.1.1.2", "2001:db8:1::2"])
+def address(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def two_paths(pair: tuple[Namespace, Namespace], address: str) -> Iterator[Ends]:
+    """A connection with a subflow on each link; the test runs inside the client."""
+    with pair[0] as client:
+        second_way(client)
+        own = "2001:db8:{0}::1" if ":" in address else "10.{0}.{0}.1"
+        manager = PathManager()
+        manager.add(Endpoint(own.format(1), "wan1", frozenset({"subflow"}), 101))
+        manager.add(Endpoint(own.format(2), "wan2", frozenset({"subflow", "backup"}), 102))
+        ends = Ends(pair, address)
+        ends.exchange(1, 1)
+        until(
+            lambda: [s.state for s in diag.subflows(remote_port=ends.port)] == ["established"] * 2,
+            "both links carry a subflow",
+        )
+        yield ends
+
+
+def test_bytes_are_exact(two_paths: Ends, pair: tuple[Namespace, Namespace]) -> None:
+    two_paths.exchange(UP - 1, DOWN - 1)
+
+    def seen() -> tuple[MptcpSocket, list[TcpSocket]]:
+        (connection,) = diag.connections(remote_port=two_paths.port)
+        return connection, diag.subflows(remote_port=two_paths.port)
+
+    until(lambda: seen()[0].bytes_acked == UP, "everything is acknowledged")
+    connection, subflows = seen()
+    assert (connection.bytes_sent, connection.bytes_received) == (UP, DOWN)
+    assert (connection.subflows, connection.fallback) == (2, False)
+    assert connection.state == "established"
+    assert connection.inode != 0
+    # TCP counts its SYN as a byte acknowledged; a second copy may have gone the other way.
+    assert sum(s.info.bytes_acked - 1 for s in subflows) >= UP
+    assert sum(s.info.bytes_received for s in subflows) >= DOWN
+    with pair[1]:
+        (other,) = diag.connections(local_port=two_paths.port)
+        assert (other.bytes_sent, other.bytes_received) == (DOWN, UP)
+
+
+def test_subflows_and_their_connection(
+    two_paths: Ends, pair: tuple[Namespace, Namespace], address: str
+) -> None:
+    two_paths.exchange(100_000, 100_000)
+    (connection,) = diag.connections(remote_port=two_paths.port)
+    first, second = sorted(
+        diag.subflows(remote_port=two_paths.port),
+        key=lambda s: bool(s.subflow and s.subflow.join),
+    )
+    assert first.subflow is not None
+    assert second.subflow is not None
+    assert {first.subflow.token_local, second.subflow.token_local} == {connection.token}
+    assert (connection.local, connection.remote) == (first.local, address)
+    assert (first.device, second.device) == ("", "wan2")
+    assert second.local == ("2001:db8:2::1" if ":" in address else "10.2.2.1")
+    assert (first.remote, second.remote) == (address, address)
+    assert (first.subflow.id_local, second.subflow.id_local) == (0, 102)
+    assert (first.subflow.backup, second.subflow.backup) == (False, True)
+    assert not first.subflow.fallback
+    assert not second.subflow.fallback
+    assert {"capable-local", "capable-remote", "fully-established"} <= first.subflow.flags
+    assert 0 < first.info.min_rtt <= first.info.rtt < 1_000_000
+    assert first.info.cwnd >= 10
+    assert 500 < first.info.mss < 1500
+    assert first.info.bytes_sent >= 100_000
+    assert (first.info.retransmits, first.info.backoff) == (0, 0)
+    with pair[1]:
+        theirs = diag.subflows(local_port=two_paths.port)
+    assert {s.subflow.token_local for s in theirs if s.subflow} == {second.subflow.token_remote}
+    assert {s.subflow.id_remote for s in theirs if s.subflow} == {0, 102}
+
+
+def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> None:
+    with pair[0]:
+        ends = Ends(pair, client=TCP, server=TCP)
+        ends.exchange(1000, 1000)
+        pair[1].sh("ip link set wan1 down")
+        ends.client.sendall(b"into the void")
+
+        def info() -> tuple[int, int, int]:
+            (only,) = diag.tcp_sockets(remote_port=ends.port)
+            return (only.info.retransmits, only.info.backoff, only.info.unacked)
+
+        until(lambda: all(info()), "time-outs in a row are counted")
+
+
+def test_a_join_that_gets_no_answer_is_seen(pair: tuple[Namespace, Namespace]) -> None:
+    pair[1].sh(
+        "nft add table t; nft 'add chain t c { type filter hook prerouting priority 0; }';"
+        "nft add rule t c iif wan2 drop"
+    )
+    with pair[0]:
+        ends = Ends(pair)
+        ends.exchange(1, 1)
+        PathManager().add(Endpoint("10.2.2.1", "wan2", frozenset({"subflow"}), 102))
+
+        def joins() -> list[tuple[str, str, str]]:
+            found = diag.subflows(remote_port=ends.port)
+            return [(s.local, s.state, s.device) for s in found if s.subflow and s.subflow.join]
+
+        until(lambda: joins() == [("10.2.2.1", "syn-sent", "wan2")], "the unanswered join")
+
+
+@pytest.mark.parametrize(("client", "server"), [(MPTCP, TCP), (TCP, MPTCP), (TCP, TCP)])
+def test_plain_tcp_is_told_apart(
+    pair: tuple[Namespace, Namespace], address: str, client: int, server: int
+) -> None:
+    with pair[0]:
+        ends = Ends(pair, address, client=client, server=server)
+        ends.exchange(1000, 2000)
+        (only,) = diag.tcp_sockets(remote_port=ends.port)
+        assert (only.info.bytes_acked, only.info.bytes_received) == (1001, 2000)
+        assert diag.tcp_sockets(remote_port=ends.port % 65535 + 1) == []
+        connections = diag.connections(remote_port=ends.port)
+        if client == MPTCP:
+            assert only.subflow is not None
+            assert only.subflow.fallback
+            assert [c.fallback for c in connections] == [True]
+        else:
+            assert only.subflow is None
+            assert connections == []
+            assert diag.subflows(remote_port=ends.port) == []
+
+
+def test_ipv4_on_a_dual_stack_listener_is_ipv4(pair: tuple[Namespace, Namespace]) -> None:
+    with pair[1]:
+        ends = Ends(pair, dual_stack=True)
+        ends.exchange(1, 1)
+        for found in (
+            diag.subflows(local_port=ends.port),
+            diag.connections(local_port=ends.port),
+        ):
+            assert [(s.local, s.remote) for s in found] == [("10.1.1.2", "10.1.1.1")]
+        (only,) = diag.subflows(local_port=ends.port)
+        assert diag.destroy(only)
+        assert not diag.destroy(only)
+
+
+def test_a_destroyed_subflow_leaves_the_connection(two_paths: Ends) -> None:
+    (second,) = [s for s in diag.subflows(remote_port=two_paths.port) if s.device == "wan2"]
+    assert diag.destroy(second)
+    until(lambda: len(diag.subflows(remote_port=two_paths.port)) == 1, "one is left")
+    assert not diag.destroy(second)
+    two_paths.exchange(UP, DOWN)
+
+
+def test_only_this_namespace_is_seen(two_paths: Ends) -> None:
+    other = Namespace()
+    with other:
+        assert diag.tcp_sockets() == []
+        assert diag.connections() == []
+    other.close()
+
+
+# --- Structures of other kernels, and garbage -----------------------------------------------
+
+
+def message(*attributes: tuple[int, bytes]) -> bytes:
+    ends = struct.pack("!HH4s12x4s12x", 40000, 8388, bytes([10, 1, 1, 1]), bytes([10, 1, 1, 2]))
+    data = struct.pack("=BBBB", socket.AF_INET, 1, 0, 0) + ends + struct.pack("=IQ", 0, 7)
+    data += struct.pack("=IIIII", 0, 0, 0, 0, 99)
+    assert len(data) == MESSAGE_SIZE
+    for kind, value in attributes:
+        data += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return data
+
+
+def test_an_older_kernels_structures_are_shorter() -> None:
+    info = bytearray(104)  # Linux 3.x: ends before the byte counters
+    info[68:72] = struct.pack("=I", 20_000)
+    seen = tcp_socket(message((2, bytes(info))))
+    assert (seen.info.rtt, seen.info.bytes_acked, seen.info.delivery_rate) == (20_000, 0, 0)
+    old = bytearray(48)  # Linux 5.15: no byte counters, the first subflow not counted
+    old[0], old[12:16] = 1, struct.pack("=I", 0xABCD)
+    connection = mptcp_socket(message((2, bytes(old))))
+    assert (connection.token, connection.subflows, connection.bytes_sent) == (0xABCD, 2, 0)
+
+
+def test_a_newer_kernels_structures_are_longer() -> None:
+    info = bytearray(400)
+    info[120:128] = struct.pack("=Q", 1 << 40)
+    assert tcp_socket(message((2, bytes(info)), (99, b"new"))).info.bytes_acked == 1 << 40
+
+
+@given(st.binary(min_size=MESSAGE_SIZE, max_size=MESSAGE_SIZE), st.binary(max_size=100))
+def test_garbage_never_raises(head: bytes, tail: bytes) -> None:
+    for kind in (2, 19):
+        nested = struct.pack("=HH", 4 + len(tail), kind) + tail
+        for data in (head + tail, head + nested):
+            tcp_socket(data)
+            mptcp_socket(data)
+
+
+def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    kept = []
+    for _ in range(250):
+        kept += [socket.create_connection(("127.0.0.1", port)), listener.accept()[0]]
+    with capsys.disabled():
+        print()
+        for name, call in (
+            ("tcp_sockets() of 500", diag.tcp_sockets),
+            ("tcp_sockets(port) of none", lambda: diag.tcp_sockets(remote_port=1)),
+            ("connections() of none", diag.connections),
+        ):
+            spent = []
+            for _ in range(20):
+                began = time.perf_counter()
+                call()
+                spent.append(time.perf_counter() - began)
+            print(f"  diag.{name}: median {statistics.median(spent) * 1e3:.2f} ms")
+    for each in kept:
+        each.close()
+    listener.close()
