@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
+WIDTH = 96
 
 _STYLES = {
     "bold": "1", "dim": "2", "good": "32", "bad": "31", "title": "1;36",
@@ -49,6 +51,25 @@ class Screen:
             self._out.write("".join(f"{line}\n" for line in lines))
             self._out.flush()
         self._drawn = 0
+
+
+def compact(value: object, width: int, indent: str = "") -> list[str]:
+    """Return a JSON value as lines; what fits on one line stays on one."""
+    whole = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(whole) <= width or not isinstance(value, dict | list) or not value:
+        return [indent + whole]
+    inner = indent + "  "
+    lines = [indent + ("{" if isinstance(value, dict) else "[")]
+    members = value.items() if isinstance(value, dict) else ((None, item) for item in value)
+    for key, item in members:
+        name = "" if key is None else f"{json.dumps(key)}: "
+        # The name takes the place of as much indentation, so that the rest lines up.
+        first, *rest = compact(item, width - len(name) - 1, inner)
+        lines += [inner + name + first[len(inner) :], *rest]
+        lines[-1] += ","
+    lines[-1] = lines[-1].removesuffix(",")
+    lines.append(indent + ("}" if isinstance(value, dict) else "]"))
+    return lines
 
 
 def columns(values: Sequence[float], full: float, height: int) -> list[str]:
@@ -101,9 +122,9 @@ def over_time(
         now = f"{values[-1]:5.1f} Mbit/s" if values else ""
         for row, cells in enumerate(rows):
             label = (f"{name:>6} {limit:3g}", "", f"{0:>10}")[row]
-            tail = now if row == 1 else ""
+            tail = f"  {now}" if row == 1 else ""
             painted = screen.style(cells, f"link{number % 4}")
-            lines.append(f"  {label:>10} ┤{painted}{' ' * (length - len(cells))}  {tail}")
+            lines.append(f"  {label:>10} ┤{painted}{' ' * (length - len(cells))}{tail}".rstrip())
     axis = ["─"] * length
     words = [" "] * (length + 12)
     per_mark = round(2 / seconds_per_column)

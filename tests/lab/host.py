@@ -83,6 +83,7 @@ class Host:
                 stderr=output,
                 text=True,
                 env={**self.environment(), **(env or {})},
+                start_new_session=True,  # a person's Ctrl-C is for the lab, not for its machines
             )
         finally:
             if not isinstance(output, int):

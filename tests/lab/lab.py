@@ -41,7 +41,7 @@ class Lab:
         self.directory.mkdir(parents=True)
         (self.directory / "owner").write_text(f"{os.getpid()} {start_time(os.getpid())}\n")
         self.logs = BUILD / "logs" / self.name
-        self.keep_logs = False
+        self.keep_logs = bool(os.environ.get("LAB_KEEP_LOGS"))
         self._closing: list[Callable[[], None]] = []
         self._closed = False
         atexit.register(self.close)
@@ -84,7 +84,7 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        self.keep_logs = self.keep_logs or kind is not None
+        self.keep_logs = self.keep_logs or (kind is not None and issubclass(kind, Exception))
         self.close()
 
 

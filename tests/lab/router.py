@@ -62,6 +62,7 @@ class Router(Host):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         assert self._keeper.stdout and self._keeper.stderr
         if self._keeper.stdout.readline() != "ready\n":

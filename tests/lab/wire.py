@@ -97,6 +97,7 @@ class Wire:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                start_new_session=True,
             )
         assert self._program.stdout
         select.select([self._program.stdout], [], [], 5)
