@@ -134,11 +134,10 @@ class EngineBuilds:
         if build.problems:  # it does not start, or not in time: once is enough
             return build
         seen = [*self._trials(engine, build, method)]
-        failures = [s.failure for s in seen if s.failure]
-        if any(s.refused for s in seen):
+        if seen[-1].refused:
             return replace(build, refused=build.refused | {method})
-        if failures:
-            problem = Problem(f"engine {engine.name}", failures[0], severity="warning")
+        if seen[-1].failure:
+            problem = Problem(f"engine {engine.name}", seen[-1].failure, severity="warning")
             return replace(build, problems=(problem,))
         build = replace(
             build,
@@ -153,8 +152,12 @@ class EngineBuilds:
         return build
 
     def _trials(self, engine: Engine, build: Build, method: str) -> Iterator[_Seen]:
+        """Of the server, then of the client; one that showed nothing is the last."""
         if build.server:
-            yield self._try_server(engine, build, method)
+            seen = self._try_server(engine, build, method)
+            yield seen
+            if seen.refused or seen.failure:
+                return
         if build.client:
             yield self._try_client(engine, build, method, False)
 

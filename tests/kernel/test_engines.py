@@ -1,0 +1,292 @@
+"""Rendered files in the hands of the real programs: a LAN, a redirect, two links, a server.
+
+    lan --lan-- client ==wan1, wan2== server (which also has the destinations, on loopback)
+
+Which engines take part is what is installed; that the two of the set-up are is asserted in
+``test_engine_builds.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from kernel.namespaces import Namespace
+
+from mptcp_agent.engines import ENGINES, Build, ClientSettings, Rendered, ServerSettings
+from mptcp_agent.system.engine_builds import EngineBuilds
+
+BIN = Path(__file__).parents[2] / "build" / "bin"
+METHODS = ("none", "aes-128-gcm", "2022-blake3-aes-128-gcm")
+KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
+
+DESTINATIONS = {socket.AF_INET: "198.51.100.9", socket.AF_INET6: "2001:db8:9::9"}
+ECHO, GREETING = 7100, 7101
+PEERS = {socket.AF_INET: "10.1.1.2", socket.AF_INET6: "2001:db8:1::2"}
+PAYLOAD = b"0123456789abcdef" * 20_000
+SO_PROTOCOL = 38  # asm-generic/socket.h
+
+
+def installed() -> dict[str, Build]:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(BIN), prepend=os.pathsep)
+        return EngineBuilds(directory).find([*ENGINES], METHODS)
+
+
+BUILDS = installed()
+CASES = [
+    pytest.param(build, method, id=f"{name}-{method}")
+    for name, build in BUILDS.items()
+    for method in METHODS
+    if method in build.methods
+]
+
+
+@dataclass
+class Network:
+    lan: Namespace
+    client: Namespace
+    server: Namespace
+
+    def counter(self, name: str) -> int:
+        """A counter of MPTcpExt on the client router (include/uapi … net/mptcp/mib.c)."""
+        lines = self.client.sh("grep MPTcpExt /proc/self/net/netstat").splitlines()
+        return int(dict(zip(*(line.split() for line in lines), strict=True))[name])
+
+    @contextlib.contextmanager
+    def one_more(self, name: str) -> Iterator[None]:
+        """The counter rises by one; the second subflow may come later than the data."""
+        before = self.counter(name)
+        yield
+        deadline = time.monotonic() + 3
+        while self.counter(name) == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.counter(name) == before + 1, name
+
+    def connect(
+        self, family: socket.AddressFamily, port: int, protocol: int = socket.IPPROTO_TCP
+    ) -> socket.socket:
+        """From the LAN to a destination."""
+        with self.lan:
+            connection = socket.socket(family, socket.SOCK_STREAM, protocol)
+        connection.settimeout(5)
+        connection.connect((DESTINATIONS[family], port))
+        return connection
+
+
+@pytest.fixture
+def network(pair: tuple[Namespace, Namespace]) -> Iterator[Network]:
+    lan, (client, server) = Namespace(), pair
+    lan.sh(f"ip link add lan type veth peer name lan netns {client.path}")
+    for space, host in ((lan, 9), (client, 1)):
+        space.sh(
+            f"ip addr add 192.168.78.{host}/24 dev lan; ip addr add fd78::{host}/64 dev lan nodad;"
+            "ip link set lan up"
+        )
+    lan.sh("ip route add default via 192.168.78.1; ip -6 route add default via fd78::1")
+    for address in DESTINATIONS.values():
+        server.sh(f"ip addr add {address} dev lo")
+    client.sh(
+        "ip mptcp endpoint add 10.2.2.1 dev wan2 subflow;"
+        "nft add table inet t;"
+        "nft 'add chain inet t in { type nat hook prerouting priority -101; }';"
+        "nft 'add rule inet t in iifname lan meta l4proto tcp redirect to :1080'"
+    )
+    stop = threading.Event()
+    with server:
+        listeners = [
+            socket.create_server(("::", p), family=socket.AF_INET6, dualstack_ipv6=True)
+            for p in (ECHO, GREETING)
+        ]
+    for listener in listeners:
+        threading.Thread(target=_serve, args=(listener, stop), daemon=True).start()
+    yield Network(lan, client, server)
+    stop.set()
+    for listener in listeners:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    lan.close()
+
+
+def _serve(listener: socket.socket, stop: threading.Event) -> None:
+    greet = listener.getsockname()[1] == GREETING
+    while not stop.is_set():
+        with contextlib.suppress(OSError):
+            connection = listener.accept()[0]
+            threading.Thread(target=_echo, args=(connection, greet), daemon=True).start()
+
+
+def _echo(connection: socket.socket, greet: bool) -> None:
+    """Says hello first where asked to; then gives back what comes until the end of it."""
+    with connection, contextlib.suppress(OSError):
+        if greet:
+            connection.sendall(b"hello")
+        while data := connection.recv(65536):
+            connection.sendall(data)
+
+
+@contextlib.contextmanager
+def running(space: Namespace, rendered: Rendered, port: int) -> Iterator[None]:
+    """The process, ready to be connected to."""
+    with (
+        tempfile.NamedTemporaryFile("w", suffix=".json") as config,
+        tempfile.TemporaryFile() as log,
+    ):
+        config.write(rendered.config)
+        config.flush()
+        with space:
+            process = subprocess.Popen(
+                rendered.command(config.name),
+                env={**os.environ, **dict(rendered.environment)},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            deadline = time.monotonic() + 5
+            while f":{port} " not in space.sh("ss -Hltn"):
+                assert process.poll() is None and time.monotonic() < deadline, _said(log)
+                time.sleep(0.02)
+            yield
+        finally:
+            process.terminate()
+            process.wait(5)
+
+
+def _said(log: object) -> str:
+    log.seek(0)  # type: ignore[attr-defined]
+    return str(log.read())  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def proxied(
+    network: Network,
+    build: Build,
+    method: str,
+    family: socket.AddressFamily = socket.AF_INET,
+    fast_open: bool = False,
+) -> Iterator[None]:
+    """Both proxies, with exactly what is rendered for this build."""
+    engine = ENGINES[build.engine]
+    password = "" if method == "none" else KEY
+    server = ServerSettings(("::",), 8388, method, password, fast_open=fast_open)
+    client = ClientSettings(PEERS[family], 8388, method, password, 1080, fast_open=fast_open)
+    rendered = engine.client(client, build)
+    if rendered.strip_mptcp:
+        network.client.sh(
+            "nft 'add chain inet t strip { type filter hook prerouting priority -150; }';"
+            "nft 'add rule inet t strip iifname lan tcp flags & (syn | ack) == syn "
+            "reset tcp option mptcp'"
+        )
+    with (
+        running(network.server, engine.server(server, build), 8388),
+        running(network.client, rendered, 1080),
+    ):
+        yield
+
+
+def echo(connection: socket.socket) -> bytes:
+    """Everything back, with both directions busy at once."""
+    sender = threading.Thread(target=connection.sendall, args=(PAYLOAD,))
+    sender.start()
+    received = bytearray()
+    while len(received) < len(PAYLOAD) and (data := connection.recv(65536)):
+        received += data
+    sender.join(5)
+    return bytes(received)
+
+
+@pytest.mark.parametrize(("build", "method"), CASES)
+def test_lan_connections_ride_on_mptcp(network: Network, build: Build, method: str) -> None:
+    """Both families, plain and MPTCP-speaking LAN clients, over both links."""
+    with proxied(network, build, method):
+        for family in DESTINATIONS:
+            for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_MPTCP):
+                with network.one_more("MPCapableSYNACKRX"), network.one_more("MPJoinSynAckRx"):
+                    connection = network.connect(family, ECHO, protocol)
+                    assert echo(connection) == PAYLOAD
+                connection.close()
+
+
+@pytest.mark.parametrize(("build", "method"), CASES)
+def test_servers_that_speak_first_are_heard(network: Network, build: Build, method: str) -> None:
+    """Mail, FTP, databases: the LAN client waits for the server's greeting."""
+    with proxied(network, build, method), network.connect(socket.AF_INET, GREETING) as connection:
+        assert connection.recv(5) == b"hello"
+        assert echo(connection) == PAYLOAD
+
+
+@pytest.mark.parametrize(("build", "method"), CASES)
+def test_a_peer_over_ipv6(network: Network, build: Build, method: str) -> None:
+    with (
+        network.one_more("MPCapableSYNACKRX"),
+        proxied(network, build, method, socket.AF_INET6),
+        network.connect(socket.AF_INET, ECHO) as connection,
+    ):
+        assert echo(connection) == PAYLOAD
+
+
+@pytest.mark.parametrize(("build", "method"), CASES)
+def test_fast_open_does_not_cost_mptcp(network: Network, build: Build, method: str) -> None:
+    with (
+        network.one_more("MPCapableSYNACKRX"),
+        proxied(network, build, method, fast_open=True),
+        network.connect(socket.AF_INET, ECHO) as connection,
+    ):
+        assert echo(connection) == PAYLOAD
+
+
+def test_half_close_with_sing_box(network: Network) -> None:
+    """Since 1.14, with method none; nowhere else."""
+    with (
+        proxied(network, BUILDS["sing-box"], "none"),
+        network.connect(socket.AF_INET, ECHO) as connection,
+    ):
+        connection.sendall(PAYLOAD)
+        connection.shutdown(socket.SHUT_WR)
+        received = bytearray()
+        while data := connection.recv(65536):
+            received += data
+        assert bytes(received) == PAYLOAD
+
+
+def test_an_unpatched_build_under_the_wrapper(network: Network) -> None:
+    """mptcpize turns the LAN listener as well: without stripping, an MPTCP client would hang."""
+    build = replace(BUILDS["shadowsocks-libev"], mptcp=False, mptcpize="/usr/bin/mptcpize")
+    with proxied(network, build, "aes-128-gcm"):
+        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_MPTCP):
+            with network.one_more("MPJoinSynAckRx"):
+                connection = network.connect(socket.AF_INET, ECHO, protocol)
+                assert echo(connection) == PAYLOAD
+            connection.close()
+
+
+@pytest.mark.parametrize("method", ENGINES["sing-box"].methods)
+def test_sing_box_checks_every_document(method: str, tmp_path: Path) -> None:
+    engine, build = ENGINES["sing-box"], BUILDS["sing-box"]
+    password = KEY if "128" in method else "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    for fast_open in (False, True):
+        for rendered in (
+            engine.client(
+                ClientSettings("fd00::1", 1, method, password, 65535, fast_open=fast_open), build
+            ),
+            engine.server(
+                ServerSettings(("10.0.0.1", "fd00::1"), 443, method, password, fast_open=fast_open),
+                build,
+            ),
+        ):
+            path = tmp_path / rendered.file_name
+            path.write_text(rendered.config)
+            done = subprocess.run(
+                [str(build.client), "check", "-c", path], capture_output=True, text=True
+            )
+            assert (done.returncode, done.stderr) == (0, "")
