@@ -47,7 +47,6 @@ packages() {
 	done
 	[ -n "$missing" ] || return 0
 	command -v apt-get >/dev/null || die "no apt-get here; install these by hand:$missing"
-	check
 	say "setup: installing Debian packages:$missing"
 	no_daemons
 	export DEBIAN_FRONTEND=noninteractive
@@ -106,14 +105,18 @@ sing_box() {
 }
 
 cd "$(dirname "$0")/.."
+step=$1
+shift
+if [ "$step" = check ]; then
+	check
+	exit
+fi
+
+# Two at once in one tree would fill the same places.
 mkdir -p build
 exec 9>build/.setup.lock
 flock 9
-
-step=$1
-shift
 case $step in
-check) check ;;
 packages) packages ;;
 venv) venv "$@" ;;
 sing-box) sing_box "$@" ;;
