@@ -137,7 +137,8 @@ class EngineBuilds:
         if seen[-1].refused:
             return replace(build, refused=build.refused | {method})
         if seen[-1].failure:
-            problem = Problem(f"engine {engine.name}", seen[-1].failure, severity="warning")
+            hint = f"start it by hand, or install it anew ({engine.packages})"
+            problem = Problem(f"engine {engine.name}", seen[-1].failure, hint, "warning")
             return replace(build, problems=(problem,))
         build = replace(
             build,
