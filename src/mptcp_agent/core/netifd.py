@@ -49,7 +49,7 @@ def _addresses(raw: Mapping[str, Any]) -> Iterator[str]:
             address = ipaddress.ip_interface(text)
         except ValueError:
             continue
-        if not address.is_link_local:
+        if not address.is_link_local and "%" not in text:
             yield str(address)
 
 
@@ -61,5 +61,5 @@ def _gateways(raw: Mapping[str, Any]) -> Iterator[str]:
             hop = ipaddress.ip_address(str(route.get("nexthop")))
         except ValueError:
             continue
-        if not hop.is_unspecified:
+        if not hop.is_unspecified and "%" not in str(hop):
             yield str(hop)

@@ -131,6 +131,9 @@ def _scalar(raw: str, schema: Schema) -> bool | int | str:
         raise OptionError("not of the form")
     if "format" in schema and not FORMATS[schema["format"]][0](raw):
         raise OptionError("not of the form")
+    if schema.get("format") in ("address", "host") and is_address(raw):
+        # The spelling the kernel shows: 2001:DB8::1 would never equal what is observed.
+        return str(ipaddress.ip_address(raw))
     return raw
 
 

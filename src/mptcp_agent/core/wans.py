@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .config import Config, Wan
 from .network import Facts, Interface
@@ -66,8 +66,24 @@ class WanLink:
 
 
 def wan_links(config: Config, facts: Facts) -> tuple[WanLink, ...]:
-    """Every configured WAN, also those that are off or down."""
-    return tuple(_link(wan, index, facts) for index, wan in enumerate(config.wans))
+    """Every configured WAN, also those that are off or down.
+
+    Two sections for one device (wan and wan6) would plan its addresses twice: the first has it.
+    """
+    found: list[WanLink] = []
+    owners: dict[str, str] = {}
+    for index, wan in enumerate(config.wans):
+        link = _link(wan, index, facts)
+        if link.device and wan.role != "off":
+            owner = owners.setdefault(link.device, wan.name)
+            if owner != wan.name:
+                reason = (
+                    f"device {link.device} is already the device of {owner}; "
+                    "one wan section per device"
+                )
+                link = replace(link, addresses=(), up=False, reason=reason)
+        found.append(link)
+    return tuple(found)
 
 
 def _link(wan: Wan, index: int, facts: Facts) -> WanLink:

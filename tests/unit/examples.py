@@ -1,0 +1,150 @@
+"""Routers to test with: what uci, netifd and the kernel would say of them.
+
+``BRIDGE`` is the guide's set-up: both routers on the same two links, no gateway anywhere.
+``ISP`` is a router with two providers and a server somewhere behind them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mptcp_agent.core import reader
+from mptcp_agent.core.config import Config
+from mptcp_agent.core.health import Health, PathHealth, PathState
+from mptcp_agent.core.network import Facts, Interface, Link
+from mptcp_agent.core.plan import Means
+from mptcp_agent.core.problem import Problem
+from mptcp_agent.engines import Build
+
+SCHEMAS = Path(__file__).parents[2] / "schema"
+SCHEMA: Mapping[str, Any] = json.loads((SCHEMAS / "mptcp-proxy.schema.json").read_text("utf-8"))
+
+#: Stands in for every password: nothing but the engine's file may ever show it.
+SECRET = "s3cr3t-horse"
+
+Options = Mapping[str, object]
+Sections = Mapping[str, Options]
+
+
+def schema(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
+    return found
+
+
+def section(kind: str, **options: object) -> Options:
+    """A section as ``uci get`` of rpcd gives it, without its name and index."""
+    return {".type": kind, **options}
+
+
+def values(sections: Sections) -> dict[str, dict[str, object]]:
+    """``uci get mptcp-proxy``: with the names and indices of the file's order."""
+    return {
+        name: {".name": name, ".anonymous": name.startswith("cfg"), ".index": i, **options}
+        for i, (name, options) in enumerate(sections.items())
+    }
+
+
+def read(sections: Sections) -> tuple[Config, tuple[Problem, ...]]:
+    return reader.read(values(sections), SCHEMA)
+
+
+def config(sections: Sections) -> Config:
+    """The configuration of sections that are all right."""
+    found, problems = read(sections)
+    assert not problems, problems
+    return found
+
+
+# --- The two standard routers ------------------------------------------------------------------
+
+PEER = section("peer", address=["10.1.1.70", "10.2.2.70"])
+CLIENT = section("client", peer=["r7000"])
+SERVER = section("server", enabled="1", allow=["10.1.1.0/24", "10.2.2.0/24"])
+WAN1 = section("wan", interface="wan1")
+WAN2 = section("wan", interface="wan2")
+WANS: Sections = {"wan1": WAN1, "wan2": WAN2}
+
+BRIDGE_CLIENT: Sections = {"r7000": PEER, "client": CLIENT, **WANS}
+BRIDGE_SERVER: Sections = {"server": SERVER, **WANS}
+BRIDGE_BOTH: Sections = {**BRIDGE_CLIENT, "server": SERVER}
+
+ISP_CLIENT: Sections = {
+    "vps": section(
+        "peer", address="198.51.100.70", port="443", method="aes-128-gcm", password=SECRET
+    ),
+    "client": section("client", peer="vps"),
+    **WANS,
+}
+
+SYSCTLS = {
+    "net.mptcp.enabled": "1",
+    "net.mptcp.blackhole_timeout": "3600",
+    "net.mptcp.stale_loss_cnt": "4",
+    "net.ipv4.tcp_rmem": "4096 131072 6291456",
+    "net.ipv4.tcp_wmem": "4096 16384 4194304",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv6/conf/all/disable_ipv6": "0",
+}
+#: Of each device, unless the router says otherwise.
+DEVICE_SYSCTLS = {"rp_filter": "1", "arp_filter": "0"}
+
+
+def router(
+    *interfaces: Interface,
+    down: Iterable[str] = (),
+    resolved: Mapping[str, tuple[str, ...]] | None = None,
+    memory: int = 256 << 20,
+    **sysctls: str,
+) -> Facts:
+    """A router with these interfaces, whose addresses the kernel has as well; the devices in
+    ``down`` have no carrier."""
+    devices = sorted({i.device for i in interfaces if i.device})
+    known = {
+        **SYSCTLS,
+        **{f"net/ipv4/conf/{d}/{n}": v for d in devices for n, v in DEVICE_SYSCTLS.items()},
+        **sysctls,
+    }
+    return Facts(
+        interfaces=interfaces,
+        links=tuple(Link(d, n, True, d not in down) for n, d in enumerate(devices, 2)),
+        addresses=tuple(
+            (d, tuple(dict.fromkeys(a for i in interfaces if i.device == d for a in i.addresses)))
+            for d in devices
+        ),
+        resolved=tuple((resolved or {}).items()),
+        sysctls=tuple(known.items()),
+        memory=memory,
+    )
+
+
+LOOPBACK = Interface("loopback", "lo", True, ("127.0.0.1/8",), (), "static")
+LAN = Interface("lan", "br-lan", True, ("192.168.78.1/24",), (), "static")
+BRIDGE_WAN1 = Interface("wan1", "eth1", True, ("10.1.1.78/24",), (), "static")
+BRIDGE_WAN2 = Interface("wan2", "eth2", True, ("10.2.2.78/24",), (), "static")
+ISP_WAN1 = Interface("wan1", "eth1", True, ("203.0.113.24/24",), ("203.0.113.1",), "dhcp")
+ISP_WAN2 = Interface("wan2", "wwan0", True, ("100.64.3.9/30",), ("100.64.3.10",), "dhcp")
+
+BRIDGE = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2)
+ISP = router(LOOPBACK, LAN, ISP_WAN1, ISP_WAN2)
+
+
+# --- Engines and health ------------------------------------------------------------------------
+
+SING_BOX = Build("sing-box", "/usr/bin/sing-box", "/usr/bin/sing-box", "1.14.4", True, True)
+MEANS = Means(builds={"sing-box": SING_BOX}, backends=("nftables",))
+
+READY = Health(redirector=True)
+
+
+def health(*down: tuple[str, str], up: Iterable[tuple[str, str]] = ()) -> Health:
+    """The redirector listens; these paths (WAN, peer address) are down or up, the others
+    unknown."""
+
+    def path(at: tuple[str, str], state: PathState) -> PathHealth:
+        return PathHealth(*at, state=state, cause="3 probes lost" if state == "down" else "")
+
+    return replace(READY, paths=(*(path(p, "down") for p in down), *(path(p, "up") for p in up)))
