@@ -55,7 +55,7 @@ test: setup
 	@$(OLDEST)/bin/python -m pytest $(ARGS) $(wildcard tests/unit tests/kernel)
 
 lint: setup
-	@$(PY) -m ruff check .
+	@$(PY) -m ruff check --output-format concise .
 	@$(PY) -m mypy
 
 bench soak:

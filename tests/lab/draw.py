@@ -53,24 +53,21 @@ class Screen:
         self._drawn = 0
 
 
-def compact(value: object, width: int, indent: str = "") -> list[str]:
+def compact(value: object, width: int, indent: str = "", name: str = "") -> list[str]:
     """Return a JSON value as lines that are filled as a paragraph is, to be read at one glance."""
-    whole = json.dumps(value, ensure_ascii=False)
+    whole = name + json.dumps(value, ensure_ascii=False)
     if len(indent) + len(whole) < width or not isinstance(value, dict | list) or not value:
         return [indent + whole]
     inner = indent + "  "
-    lines = [indent + ("{" if isinstance(value, dict) else "[")]
+    lines = [indent + name + ("{" if isinstance(value, dict) else "[")]
     members = value.items() if isinstance(value, dict) else ((None, item) for item in value)
     open_line = False  # the last line has room for a short member
     for key, item in members:
-        name = "" if key is None else f"{json.dumps(key)}: "
-        # The name takes the place of as much indentation, so that the rest lines up.
-        first, *rest = compact(item, width - len(name) - 1, inner)
-        text = name + first[len(inner) :]
-        if not rest and open_line and len(lines[-1]) + len(text) + 2 < width:
-            lines[-1] += f" {text},"
+        first, *rest = compact(item, width, inner, "" if key is None else f"{json.dumps(key)}: ")
+        if not rest and open_line and len(lines[-1]) + len(first) - len(inner) + 2 < width:
+            lines[-1] += f" {first[len(inner) :]},"
         else:
-            lines += [inner + text, *rest]
+            lines += [first, *rest]
             lines[-1] += ","
         open_line = not rest
     lines[-1] = lines[-1].removesuffix(",")
