@@ -70,7 +70,8 @@ def test_empty_lists_and_tables_take_three_lines(ubus: str, ubusd: Ubusd, caller
     context = Context(ubusd.path)
 
     def reply(request: Request) -> int:
-        empty: dict[str, Json] = {"l": [], "t": {}, "n": None, "f": 0.1, "b": [True, False], "d": {"a": [{}]}}
+        empty: dict[str, Json] = {"l": [], "t": {}, "n": None, "f": 0.1, "b": [True, False]}
+        empty["d"] = {"a": [{}]}
         request.reply(wire.encode_table(empty))
         return 0
 

@@ -31,11 +31,11 @@ _prctl = ctypes.CDLL(None).prctl
 
 @dataclass(frozen=True)
 class Config:
-    """An instance as `service set` describes it.  All but `data` decides whether two differ."""
+    """An instance as `service set` describes it; see `differs`."""
 
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, Json] = field(default_factory=dict, compare=False)
+    data: Mapping[str, Json] = field(default_factory=dict)
     netdev: Mapping[str, int] = field(default_factory=dict)
     """Device -> ifindex when it was set; a device made anew makes a difference."""
     file: Mapping[str, str] = field(default_factory=dict)
@@ -51,10 +51,38 @@ class Config:
     group: str = ""
     pidfile: str = ""
     no_new_privs: bool = False
-    stdout: bool = field(default=False, compare=False)
-    stderr: bool = field(default=False, compare=False)
-    triggers: Json = field(default=None, compare=False)
+    jail: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    triggers: Json = None
     valid: bool = True
+
+
+_EXACT = (
+    "command", "respawn", "term_timeout", "reload_signal", "nice", "user", "group", "pidfile",
+    "no_new_privs", "jail", "netdev", "file",
+)  # fmt: skip
+
+
+def differs(old: Config, new: Config) -> bool:
+    """Whether procd starts the process anew.
+
+    Not for `data`, `stdout`, `stderr` and triggers; and not for a change in the last three
+    characters of an `env` or `limits` value that keeps its length: blobmsg_list_equal() in
+    `procd/utils/utils.c` compares four bytes too few (seen with procd of 2026-08).
+    """
+    if not old.valid or any(getattr(old, name) != getattr(new, name) for name in _EXACT):
+        return True
+    lists = ((old.env, new.env), (old.limits, new.limits))
+    if any(_looks(one) != _looks(other) for one, other in lists):
+        return True
+    return _looks(dict.fromkeys(old.errors, "")) != _looks(dict.fromkeys(new.errors, ""))
+
+
+def _looks(values: Mapping[str, str]) -> list[tuple[int, bytes]]:
+    """What of each entry is compared: length, and all but the last four bytes (with the NUL)."""
+    entries = ((name.encode(), value.encode() + b"\0") for name, value in values.items())
+    return [(len(name) + len(value), (name + b"\0" + value)[:-4]) for name, value in entries]
 
 
 def parse(given: Mapping[str, Json]) -> Config:
@@ -109,6 +137,7 @@ def parse(given: Mapping[str, Json]) -> Config:
         group=_known(text("group"), grp.getgrnam),
         pidfile=text("pidfile"),
         no_new_privs=given.get("no_new_privs") is True,
+        jail=isinstance(given.get("jail"), dict),
         stdout=given.get("stdout") is True,
         stderr=given.get("stderr") is True,
         triggers=given.get("triggers"),
@@ -202,6 +231,7 @@ class Instance:
             )
         except (OSError, subprocess.SubprocessError) as error:
             self._log(f"{config.command[0]}: {error}")
+            self._tell("instance.start", self)  # procd forks before it knows
             asyncio.get_running_loop().call_soon(self._exited, 127)
             return
         self.pid = process.pid
@@ -269,7 +299,7 @@ class Instance:
 
     def update(self, config: Config) -> None:
         """Take over a new description; the process starts anew only where it has to."""
-        changed = config != self.config or not self.config.valid
+        changed = differs(self.config, config)
         was_running, halted = self.running, self._halt
         if was_running and not halted and changed:
             if self.config.reload_signal:
@@ -281,7 +311,6 @@ class Instance:
         self._respawning = config.respawn
         if not was_running or halted:
             self._cancel()
-            self.respawn_count = 0
             self.start()
 
     def set_data(self, data: Mapping[str, Json]) -> None:
@@ -340,7 +369,7 @@ def _prepare(config: Config, die_with_parent: bool) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, config.nice)
     for name, value in config.limits.items():
         _limit(name, value)
-    if config.no_new_privs:
+    if config.no_new_privs and config.jail:  # ujail does it; procd itself does not
         _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if config.user or config.group:
         user = pwd.getpwnam(config.user) if config.user else None

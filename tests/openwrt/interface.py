@@ -2,14 +2,15 @@
 
 Pure: no kernel, no clock.  Source: `netifd/interface.c`, `interface-ip.c`, `proto-static.c`,
 `ubus.c` (the dump).  As in netifd an interface needs carrier to be up, unless it is `static`
-without `option force_link '0'`: then losing the cable changes nothing it says.
+without `option force_link '0'`: then neither a lost cable nor `ip link set down` by somebody
+else changes anything it says.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from .rtnl import Address, Link
 from .ucifile import Section, Value
@@ -30,8 +31,9 @@ class Route:
 class Config:
     """A `config interface` section.
 
-    proto `static`, `none`; `dhcp`: the address options say what the server would give; and
-    `external`, which netifd does not have: report whatever addresses others put on the device.
+    proto `static` and `none` are netifd's (a proto it does not know is `none`).  With `dhcp` the
+    address options say what the server gives; without them it waits for a lease for ever.
+    `external` is the lab's own: the interface has whatever addresses others put on the device.
     """
 
     name: str
@@ -46,8 +48,12 @@ class Config:
     routes: tuple[Route, ...] = ()
     dns: tuple[str, ...] = ()
     data: tuple[tuple[str, Json], ...] = ()
-    error: str = ""
-    """A code such as INVALID_ADDRESS when the section cannot be used."""
+    bad_address: str = ""
+    """What is wrong with a section that cannot be used."""
+
+    @property
+    def waits_for_lease(self) -> bool:
+        return self.proto == "dhcp" and not self.addresses
 
 
 def parse(section: Section) -> Config | None:
@@ -55,7 +61,9 @@ def parse(section: Section) -> Config | None:
     options = section.options
     if _one(options, "disabled") in ("1", "true"):
         return None
-    proto = _one(options, "proto") or "none"
+    proto = _one(options, "proto")
+    if proto not in ("static", "dhcp", "external"):
+        proto = "none"
     device = _one(options, "device") or _one(options, "ifname")
     config = Config(
         section.name,
@@ -70,15 +78,16 @@ def parse(section: Section) -> Config | None:
     )
     if proto not in ("static", "dhcp"):
         return config
-    try:
-        netmask = ipaddress.IPv4Network(f"0.0.0.0/{_one(options, 'netmask') or '32'}").prefixlen
-        found = [_address(text, netmask) for text in _many(options, "ipaddr")]
-        found += [_address(text, 128) for text in _many(options, "ip6addr")]
-    except ValueError:
-        return replace(config, error="INVALID_ADDRESS")
+    found: list[Address] = []
+    for option, mask in (("ipaddr", _one(options, "netmask") or "32"), ("ip6addr", "128")):
+        for text in _many(options, option):
+            try:
+                found.append(_address(text, mask))
+            except ValueError:
+                return replace(config, bad_address=text)
     leased = proto == "dhcp"
     routes = []
-    for option, family in (("gateway", 4), ("ip6gw", 6)):
+    for option, family in (("ip6gw", 6), ("gateway", 4)):  # netifd's order
         gateway = _one(options, option)
         sources = [each.address for each in found if each.family == family]
         if not gateway or not sources or not _boolean(options, "defaultroute", True):
@@ -87,7 +96,7 @@ def parse(section: Section) -> Config | None:
         bits = 32 if family == 4 else 128
         routes.append(Route(gateway, f"{sources[0]}/{bits}" if leased else nowhere))
     data: tuple[tuple[str, Json], ...] = ()
-    if leased:
+    if leased and found:
         data = (("dhcpserver", _one(options, "gateway")), ("leasetime", 3600))
     return replace(config, addresses=tuple(found), routes=tuple(routes), data=data)
 
@@ -112,12 +121,13 @@ def _number(options: Mapping[str, Value], name: str) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def _address(text: str, mask: int) -> Address:
-    """Raises ValueError."""
+def _address(text: str, mask: str) -> Address:
+    """`ADDRESS`, `ADDRESS/LENGTH` or `ADDRESS/NETMASK`.  Raises ValueError."""
     address, _, length = text.partition("/")
-    if length and not length.isdigit():
+    length = length or mask
+    if not length.isdigit():
         length = str(ipaddress.IPv4Network(f"0.0.0.0/{length}").prefixlen)
-    return Address(str(ipaddress.ip_address(address)), int(length or mask))
+    return Address(str(ipaddress.ip_interface(f"{address}/{length}").ip), int(length))
 
 
 # -- state ---------------------------------------------------------------------------------
@@ -134,7 +144,6 @@ class Interface:
     up: bool = False
     since: float = 0.0
     external: tuple[Address, ...] = ()
-    errors: list[str] = field(default_factory=list)
 
     def observe(self, link: Link | None) -> None:
         """Take in what the kernel says of the device."""
@@ -144,9 +153,13 @@ class Interface:
         self.external = tuple(each for each in shown if each.scope == "global")
 
     @property
+    def wanted(self) -> bool:
+        """Everything it needs from outside is there."""
+        return self.autostart and self.available and (self.link or self.config.force_link)
+
+    @property
     def should_be_up(self) -> bool:
-        ready = self.link or self.config.force_link
-        return self.autostart and self.available and ready and not self.config.error
+        return self.wanted and not self.config.bad_address and not self.config.waits_for_lease
 
     def addresses(self) -> tuple[Address, ...]:
         return self.external if self.config.proto == "external" else self.config.addresses
@@ -156,7 +169,7 @@ class Interface:
         config = self.config
         shown: dict[str, Json] = {
             "up": self.up,
-            "pending": False,
+            "pending": self.wanted and config.waits_for_lease,
             "available": self.available,
             "autostart": self.autostart,
             "dynamic": False,
@@ -164,16 +177,16 @@ class Interface:
         if self.up:
             shown |= {"uptime": int(now - self.since), "l3_device": config.device}
         shown["proto"] = config.proto
-        if config.device and self.available:
+        if config.device:
             shown["device"] = config.device
         if self.up:
             shown |= self._settings()
         shown["data"] = dict(config.data) if self.up else {}
-        codes = list(self.errors)
-        if config.error:
-            codes.append(config.error)
-        if codes:
-            shown["errors"] = [{"subsystem": "interface", "code": code} for code in codes]
+        if config.bad_address:
+            error = {"subsystem": "proto", "code": "INVALID_ADDRESS"}
+            shown["errors"] = [{**error, "data": [config.bad_address]}]
+        elif not self.available and self.autostart:
+            shown["errors"] = [{"subsystem": "interface", "code": "NO_DEVICE"}]
         return shown
 
     def _settings(self) -> dict[str, Json]:

@@ -3,19 +3,18 @@
 Source: `netifd/ubus.c`, `interface.c`, `interface-event.c`.  It configures the interfaces of
 /etc/config/network (see interface.py for what it knows), follows the kernel, sends
 `network.interface {action, interface}` and notifies subscribers.  Left out: other protocols,
-prefix delegation, `ip rule` sections, device settings but bridges.
+prefix delegation, rules (of `ip4table`, too), device settings but bridges.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import daemon, interface, rtnl
+from . import addressing, daemon, interface, rtnl
 from .interface import Interface
 from .peer import Method, Peer, Refused, Reply, background
 from .ucifile import Package, UciError
@@ -77,7 +76,9 @@ class Netifd:
             if section.type != "device" or section.options.get("type") != "bridge":
                 continue
             name, ports = str(section.options.get("name", "")), section.options.get("ports", [])
-            if name and name not in there:
+            if not name:
+                continue
+            if name not in there:
                 rtnl.ip("link", "add", name, "type", "bridge")
             for port in ports.split() if isinstance(ports, str) else ports:
                 if port in there:
@@ -96,46 +97,26 @@ class Netifd:
             if each.should_be_up and not each.up:
                 self._set_up(each)
             elif each.up and not each.should_be_up:
-                self._set_down(each)
+                self._set_down(each, twice=not each.available)
             elif each.up and each.external != addresses:
                 self._tell(each, "interface.update")
 
     def _set_up(self, each: Interface) -> None:
-        config = each.config
-        for address in config.addresses:
-            broadcast = ("broadcast", "+") if address.family == 4 else ("nodad",)
-            rtnl.ip("address", "replace", str(address), *broadcast, "dev", config.device)
-        for route in config.routes:
-            rtnl.ip(*self._route(each, route, "replace"))
+        rtnl.ip_all(addressing.up(each.config))
         each.up, each.since = True, time.monotonic()
-        self._peer.event(_OBJECT, {"action": "ifup", "interface": config.name})
+        self._peer.event(_OBJECT, {"action": "ifup", "interface": each.config.name})
         self._tell(each, "interface.update")
 
-    def _set_down(self, each: Interface) -> None:
+    def _set_down(self, each: Interface, twice: bool = True) -> None:
+        """netifd tells it twice unless it was the carrier."""
         if not each.up:
             return
         each.up = False
-        config = each.config
-        if config.device in rtnl.links():
-            for route in config.routes:
-                rtnl.ip(*self._route(each, route, "delete"))
-            for address in config.addresses:
-                rtnl.ip("address", "delete", str(address), "dev", config.device)
-        self._peer.event(_OBJECT, {"action": "ifdown", "interface": config.name})
-        self._tell(each, "interface.down")
-
-    @staticmethod
-    def _route(each: Interface, route: interface.Route, verb: str) -> list[str]:
-        config = each.config
-        words = ["-6"] if ":" in route.gateway else ["-4"]
-        words += ["route", verb, "default", "via", route.gateway, "dev", config.device]
-        words += ["proto", "static", "onlink"]
-        if config.metric:
-            words += ["metric", str(config.metric)]
-        if config.table:
-            words += ["table", str(config.table)]
-        address, _, bits = route.source.partition("/")
-        return [*words, "src", address] if bits != "0" else words
+        if each.config.device in rtnl.links():
+            rtnl.ip_all(addressing.down(each.config))
+        for _ in range(1 + twice):
+            self._peer.event(_OBJECT, {"action": "ifdown", "interface": each.config.name})
+            self._tell(each, "interface.down")
 
     def _tell(self, each: Interface, what: str) -> None:
         told: dict[str, Json] = {"interface": each.config.name, **each.status(time.monotonic())}
@@ -205,11 +186,6 @@ class Netifd:
     def _down(self, each: Interface) -> Reply:
         each.autostart = False
         self._set_down(each)
-        device = each.config.device
-        others = (other for other in self._interfaces.values() if other is not each)
-        if not any(other.config.device == device and other.autostart for other in others):
-            with contextlib.suppress(KeyError):
-                rtnl.ip("link", "set", rtnl.links()[device].name, "down")
         return None
 
     def _renew(self, each: Interface) -> Reply:

@@ -38,6 +38,8 @@ class Service:
     instances: dict[str, Instance] = field(default_factory=dict)
     data: Mapping[str, Json] = field(default_factory=dict)
     rules: Json = None
+    unseen: set[str] = field(default_factory=set)
+    """Instances that `update_complete` ends unless an `add` names them before."""
 
 
 class Procd:
@@ -56,8 +58,8 @@ class Procd:
             "list": Method(self._list, {"name": _S, "verbose": _B}),
             "delete": Method(self._delete, {"name": _S, "instance": _S}),
             "signal": Method(self._signal, {"name": _S, "instance": _S, "signal": _I}),
-            "update_start": Method(lambda _: None, {"name": _S}),
-            "update_complete": Method(lambda _: None, {"name": _S}),
+            "update_start": Method(self._update_start, {"name": _S}),
+            "update_complete": Method(self._update_complete, {"name": _S}),
             "event": Method(self._event, {"type": _S, "data": _T}),
             "validate": Method(lambda _: {}, {"package": _S, "type": _S, "service": _S}),
             "get_data": Method(self._get_data, {"name": _S, "instance": _S, "type": _S}),
@@ -98,6 +100,7 @@ class Procd:
 
     def _set_instance(self, service: Service, key: str, config: instance.Config) -> None:
         known = service.instances.get(key)
+        service.unseen.discard(key)
         if known is not None:
             known.update(config)
             return
@@ -123,6 +126,22 @@ class Procd:
         service.instances = dict(sorted(service.instances.items()))
         if service.autostart:
             made.start()
+
+    def _update_start(self, given: Arguments) -> Reply:
+        if not isinstance(given.get("name"), str):
+            raise Refused(Status.INVALID_ARGUMENT)
+        service = self._find(given)
+        service.unseen = set(service.instances)
+        return None
+
+    def _update_complete(self, given: Arguments) -> Reply:
+        if not isinstance(given.get("name"), str):
+            raise Refused(Status.INVALID_ARGUMENT)
+        service = self._find(given)
+        for key in service.unseen & set(service.instances):
+            service.instances[key].stop(forget=True)
+        service.unseen = set()
+        return None
 
     def _delete(self, given: Arguments) -> Reply:
         service = self._find(given)

@@ -43,6 +43,8 @@ def _start(name: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
         command += ["--ready", str(ready)]
     if name in ("uci", "network"):
         command += ["-c", str(options.config)]
+    if name == "uci" and options.save is not None:
+        command += ["--save", str(options.save)]
     if name == "service" and options.keep_children:
         command.append("--keep-children")
     tests = str(Path(__file__).resolve().parents[1])
@@ -108,6 +110,7 @@ def main() -> int:
     parser.add_argument("--log-dir", type=Path, required=True, help="for logs and pid files")
     parser.add_argument("-s", dest="socket", default=DEFAULT_SOCKET, help="ubus socket")
     parser.add_argument("-c", dest="config", type=Path, default=Path("/etc/config"))
+    parser.add_argument("--save", type=Path, help="for UCI changes not committed yet")
     parser.add_argument("--keep-children", action="store_true", help="services outlive procd")
     for name in _PARTS:
         parser.add_argument(f"--no-{name}", action="store_true", help=f"no {_PARTS[name]}")

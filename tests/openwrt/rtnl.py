@@ -58,12 +58,11 @@ def links() -> dict[str, Link]:
     return found
 
 
-def ip(*words: str) -> bool:
+def ip(*words: str) -> None:
     """Run one `ip` command; a failure is logged."""
     done = subprocess.run(["ip", *words], capture_output=True, text=True)
     if done.returncode:
         log.warning("ip %s: %s", " ".join(words), done.stderr.strip())
-    return done.returncode == 0
 
 
 def ip_all(commands: Iterable[Iterable[str]]) -> None:

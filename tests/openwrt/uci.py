@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from . import daemon, ucifile
 from .peer import Method, Peer, Refused, Reply, background
 from .ucifile import Package, Section, UciError, Value
-from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, resolve
+from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, record, resolve
 from .wire import Json, Status, Type
 
 Arguments = dict[str, Json]
@@ -62,7 +63,7 @@ class UciObject:
             "commit": (self._commit, _CONFIG),
             "apply": (self._apply, _APPLY),
             "confirm": (self._confirm, _SESSION),
-            "rollback": (self._confirm, _SESSION),
+            "rollback": (self._rollback, _SESSION),
             "reload_config": (lambda _: None, {}),
         }
         return {name: Method(_guarded(do), policy) for name, (do, policy) in table.items()}
@@ -90,9 +91,9 @@ class UciObject:
                     if _matches(section, arguments)
                 }
             }
-        section = package.sections.get(resolve(package, name))
+        section = _section_of(package, name)
         if section is None:
-            return None
+            return None  # and status 0: rpcd forgets that nothing was found
         if not isinstance(option, str):
             return {"values": _section(section)}
         if option not in section.options:
@@ -124,8 +125,7 @@ class UciObject:
             changes = [Change("add", section, None, kind)]
         else:
             section = str(name)
-            changes = [Change("set", section, None, kind)]
-            changes[0].apply(package)
+            changes = record(package, [Change("set", section, None, kind)])
         values = arguments.get("values")
         if isinstance(values, Mapping):
             for option, value in values.items():
@@ -156,43 +156,46 @@ class UciObject:
         options = arguments.get("options", arguments.get("option"))
         names = [options] if isinstance(options, str) else options
         changes: list[Change] = []
+        done = False
         for section in _choose(package, arguments):
             if names is None:
-                changes.append(Change("remove", section.name))
-            elif isinstance(names, list):
-                there = [str(name) for name in names if name in section.options]
-                changes += [Change("remove", section.name, name) for name in there]
-        if not changes:
+                wanted = [Change("remove", section.name)]
+            else:
+                there = [str(name) for name in _list(names) if name in section.options]
+                wanted = [Change("remove", section.name, name) for name in there]
+            changes += record(package, wanted)
+            done = bool(wanted)  # of several sections the last one decides, as in rpcd
+        if not done:
             raise NotFound
-        for change in changes:
-            change.apply(package)
         store.save(config, changes)
         return None
 
     def _rename(self, arguments: Arguments) -> Reply:
         config, section = _need(arguments, "config"), _need(arguments, "section")
-        option = arguments.get("option")
+        option, name = arguments.get("option"), _need(arguments, "name")
+        if not ucifile.is_name(name):
+            raise Invalid
         store = self._store(arguments)
-        change = Change("rename", section, None if option is None else str(option),
-                        _need(arguments, "name"))  # fmt: skip
-        change.apply(store.load(config))
-        store.save(config, [change])
+        package = store.load(config)
+        change = Change("rename", section, None if option is None else str(option), name)
+        with contextlib.suppress(NotFound):  # status 0 all the same
+            store.save(config, record(package, [change]))
         return None
 
     def _order(self, arguments: Arguments) -> Reply:
         config, sections = _need(arguments, "config"), arguments.get("sections")
-        if not isinstance(sections, list):
+        if not isinstance(sections, list) or not all(isinstance(each, str) for each in sections):
             raise Invalid
         store = self._store(arguments)
         package = store.load(config)
         changes = [Change("order", str(name), None, str(at)) for at, name in enumerate(sections)]
-        for change in changes:
-            change.apply(package)
-        store.save(config, changes)
+        store.save(config, record(package, changes))
         return None
 
     def _revert(self, arguments: Arguments) -> Reply:
-        self._store(arguments).revert(_need(arguments, "config"))
+        store, config = self._store(arguments), _need(arguments, "config")
+        store.load(config)
+        store.revert(config)
         return None
 
     def _commit(self, arguments: Arguments) -> Reply:
@@ -214,6 +217,10 @@ class UciObject:
         return None
 
     def _confirm(self, arguments: Arguments) -> Reply:
+        _need(arguments, "ubus_rpc_session")
+        raise Refused(Status.NO_DATA)  # nothing is ever waiting for it
+
+    def _rollback(self, arguments: Arguments) -> Reply:
         raise Refused(Status.NO_DATA)
 
 
@@ -238,6 +245,16 @@ def _need(arguments: Arguments, name: str) -> str:
     if not isinstance(value, str):
         raise Invalid
     return value
+
+
+def _section_of(package: Package, name: str) -> Section | None:
+    with contextlib.suppress(Invalid):
+        return package.sections.get(resolve(package, name))
+    return None
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _choose(package: Package, arguments: Arguments) -> list[Section]:
@@ -287,7 +304,7 @@ def _assign(package: Package, section: str, option: str, value: Json) -> list[Ch
     if section not in package.sections:
         raise NotFound
     old: Value | None = package.sections[section].options.get(option)
-    changes = []
+    changes: list[Change] = []
     if isinstance(value, list):
         if old is not None:
             changes.append(Change("remove", section, option))
@@ -301,11 +318,9 @@ def _assign(package: Package, section: str, option: str, value: Json) -> list[Ch
             raise Invalid
         if isinstance(old, list):
             changes.append(Change("remove", section, option))
-        if old != text:
+        if text or isinstance(old, str):
             changes.append(Change("set", section, option, text))
-    for change in changes:
-        change.apply(package)
-    return changes
+    return record(package, changes)
 
 
 def _section(section: Section, index: int | None = None) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import ucifile
 from .ucifile import Package, Section, UciError, Value
-from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, resolve
+from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, record, resolve
 
 _USAGE = """\
 Usage: {} [<options>] <command> [<arguments>]
@@ -185,14 +185,11 @@ def _edit(command: str) -> Callable[[_Shell, list[str]], None]:
         known = package.sections.get(section)
         if command in ("set", "list-add", "list-del") and option is not None and known is None:
             raise Invalid
-        if command == "set" and value == "":
-            if known is None or (option is not None and option not in known.options):
-                return  # nothing to take away
-            change = Change("remove", section, option)
-        else:
-            change = Change(command, section, option, value)
-        change.apply(package)
-        shell.store.save(package.name, [change])
+        there = known is not None and (option is None or option in known.options)
+        if command == "set" and not value and not there:
+            return  # nothing to take away
+        change = Change(command, section, option, value)
+        shell.store.save(package.name, record(package, [change]))
 
     return run
 

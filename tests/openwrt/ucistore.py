@@ -65,53 +65,71 @@ class Change:
         option = words[2] if len(words) == 3 else None
         return Change(command, words[1], option, value if "=" in text else None)
 
-    def apply(self, package: Package) -> None:
-        """Raises NotFound or Invalid, with the package as it was."""
-        if self.command == "add":
-            _set_section(package, self.section, self.value or "").anonymous = True
-            return
-        if self.command == "set" and self.option is None:
-            _set_section(package, self.section, self.value or "")
-            return
+    def apply(self, package: Package) -> bool:
+        """Do it; False when it makes no difference, so that libuci does not save it.
+
+        An empty value takes the option (or section) away.  Raises NotFound or Invalid, with the
+        package as it was.
+        """
+        if self.command in ("add", "set") and self.option is None and self.value:
+            return _set_section(package, self.section, self.value, self.command == "add")
         section = package.sections.get(self.section)
         if section is None:
             raise NotFound
         match self.command:
+            case "set" if not self.value:
+                _remove(package, section, self.option)
             case "set" | "list-add" | "list-del" if self.option is not None:
-                _edit_option(section, self.command, self.option, self.value or "")
+                return _edit_option(section, self.command, self.option, self.value or "")
             case "remove":
                 _remove(package, section, self.option)
             case "rename":
                 _rename(package, section, self.option, self.value or "")
             case "order":
-                _reorder(package, section, int(self.value or "0"))
+                return _reorder(package, section, int(self.value or "0"))
             case _:
                 raise Invalid
+        return True
 
 
-def _set_section(package: Package, name: str, kind: str) -> Section:
+def record(package: Package, changes: list[Change]) -> list[Change]:
+    """Apply the changes; those that are to be saved, in libuci's words."""
+    saved = []
+    for change in changes:
+        if change.command == "set" and not change.value:
+            change = Change("remove", change.section, change.option)
+        if change.apply(package):
+            saved.append(change)
+    return saved
+
+
+def _set_section(package: Package, name: str, kind: str, anonymous: bool) -> bool:
     if not ucifile.is_type(kind) or not ucifile.is_name(name):
         raise Invalid
     section = package.sections.get(name)
+    if section is not None and section.type == kind:
+        return False
     if section is None:
-        return package.add(kind, name)
-    section.type = kind
-    return section
+        section = package.add(kind, name)
+    section.type, section.anonymous = kind, anonymous
+    return True
 
 
-def _edit_option(section: Section, command: str, option: str, value: str) -> None:
+def _edit_option(section: Section, command: str, option: str, value: str) -> bool:
     if not ucifile.is_name(option):
         raise Invalid
     old = section.options.get(option)
     if command == "list-add":
         section.append(option, value)
     elif command == "list-del":
-        if isinstance(old, list):
-            section.options[option] = [item for item in old if item != value]
-    elif value:
-        section.options[option] = value
+        if not isinstance(old, list):
+            return False
+        section.options[option] = [item for item in old if item != value]
+    elif old == value:
+        return False
     else:
-        section.options.pop(option, None)
+        section.options[option] = value
+    return True
 
 
 def _remove(package: Package, section: Section, option: str | None) -> None:
@@ -140,10 +158,12 @@ def _rename(package: Package, section: Section, option: str | None, name: str) -
         raise NotFound
 
 
-def _reorder(package: Package, section: Section, position: int) -> None:
+def _reorder(package: Package, section: Section, position: int) -> bool:
+    before = list(package.sections)
     others = [each for each in package.sections.values() if each is not section]
     others.insert(position, section)
     package.sections = {each.name: each for each in others}
+    return list(package.sections) != before
 
 
 def resolve(package: Package, name: str) -> str:
@@ -180,10 +200,8 @@ class Store:
         return package
 
     def _read(self, name: str) -> Package:
-        if not ucifile.is_package(name):
-            raise Invalid
         path = self.confdir / name
-        if not path.is_file():
+        if not ucifile.is_package(name) or not path.is_file():
             raise NotFound
         return ucifile.parse(name, path.read_text("utf-8", "surrogateescape"))
 
