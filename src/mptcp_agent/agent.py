@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
@@ -24,10 +23,10 @@ from typing import TypeVar
 from .core import describe, reader
 from .core.config import Config
 from .core.diff import Change, diff
-from .core.health import Health
 from .core.network import Facts
 from .core.options import Schema, is_address
 from .core.plan import Means, Plan, plan
+from .core.plan.paths import Choice
 from .core.problem import Problem
 from .core.state import Process, RouterState
 from .core.view import ProcessView, View
@@ -38,11 +37,11 @@ from .means import find_means, read_uci
 from .publisher import Publisher
 from .retry import Retries
 from .sampler import Sampler
-from .system import processes
 from .system.bus import Bus
 from .system.engine_builds import EngineBuilds
 from .system.netlink_events import NetlinkEvents
 from .system.resolver import resolve
+from .watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +58,8 @@ PAUSE = 0.02
 RECONNECT = 0.5
 #: While a proxy process is expected to start listening or to be started again.
 WATCH_START = 0.1
+#: After a look that failed by a bug.
+FAULT_PAUSE = 1.0
 #: Host names of peers are asked for again: while unresolved, and otherwise.
 RESOLVE_AGAIN, RESOLVE_REFRESH = 10.0, 300.0
 #: Left here by the init script: stop without cleaning up, another agent takes over at once.
@@ -83,13 +84,14 @@ class Agent:
         self._resolved: dict[str, tuple[str, ...]] = {}
         self._means = Means()
         self._sight = Sight()
-        self.health = Health()
         self._plan = Plan()
+        self._choice: Choice | None = None
         self._retries = Retries()
         self._restoring: Problem | None = None
-        self._pidfds: dict[int, int] = {}
+        self._fault: Problem | None = None
 
         self._sampler = Sampler()
+        self._watcher = Watcher(self.look, self._restart_redirector)
 
     # --- Life ------------------------------------------------------------------------------
 
@@ -104,13 +106,17 @@ class Agent:
         events = NetlinkEvents()
         for descriptor in events.filenos():
             loop.add_reader(descriptor, self._heard, events)
-        helpers = [
-            asyncio.create_task(self._resolve_names()),
-            asyncio.create_task(self._sample()),
-        ]
+        beside = (self._resolve_names, self._sample, *self._watcher.tasks())
+        helpers = [asyncio.create_task(_for_ever(task)) for task in beside]
         try:
             while not self._stopping:
-                await self._turn()
+                try:
+                    await self._turn()
+                    self._fault = None
+                except Exception as error:  # a bug must not end the agent
+                    log.exception("this look at the router failed; another one follows")
+                    self._fault = Problem("agent", f"{type(error).__name__}: {error}", "a bug")
+                    await asyncio.sleep(FAULT_PAUSE)
                 await self._wait()
         finally:
             for task in helpers:
@@ -147,8 +153,7 @@ class Agent:
             log.info("stopped; every trace removed from kernel and files")
         else:
             log.info("stopped; all is left in place for the next agent")
-        for pid in list(self._pidfds):
-            self._unwatch(pid)
+        self._watcher.close()
         self._daemons.disconnect(orderly=True)
         self._worker.shutdown()
         self._machine.close()
@@ -181,7 +186,9 @@ class Agent:
         """A proxy process should run, or listen, and does not yet."""
         planned = {p.name for p in self._plan.state.processes}
         running = {r.name for r in self._daemons.running or () if r.running}
-        return bool(planned - running) or ("client" in planned and not self.health.redirector)
+        if planned - running:
+            return True
+        return "client" in planned and not self._watcher.redirector_listens
 
     # --- Events ----------------------------------------------------------------------------
 
@@ -193,28 +200,6 @@ class Agent:
             self.look("netlink", "sysctls")
         if parts & {"links", "addresses"}:
             self.look("interfaces")
-
-    def _on_process_end(self, pid: int) -> None:
-        self._unwatch(pid)
-        self.health = replace(self.health, redirector=False)
-        self.look("services")
-
-    def _watch(self, pid: int) -> None:
-        """Hear of the redirector's end at once: until it is back the LAN goes out directly."""
-        if pid in self._pidfds:
-            return
-        for old in list(self._pidfds):
-            self._unwatch(old)
-        descriptor = processes.watch(pid)
-        if descriptor is not None:
-            self._pidfds[pid] = descriptor
-            asyncio.get_running_loop().add_reader(descriptor, self._on_process_end, pid)
-
-    def _unwatch(self, pid: int) -> None:
-        descriptor = self._pidfds.pop(pid, None)
-        if descriptor is not None:
-            asyncio.get_running_loop().remove_reader(descriptor)
-            os.close(descriptor)
 
     # --- One turn --------------------------------------------------------------------------
 
@@ -230,14 +215,16 @@ class Agent:
         config = self._daemons.config
         if config is not None and self._daemons.interfaces is not None:
             client = self._daemons.process("client")
-            if client and client.pid:
-                self._watch(client.pid)
-            await self._check_redirector(config)
+            await self._watcher.redirector(
+                config, client.pid if client else None, self._daemons.running is not None
+            )
             self._plan = self._make_plan(config)
             if self._restarts_redirector():
                 # The LAN goes out directly meanwhile, rather than being refused.
-                self.health = replace(self.health, redirector=False)
+                self._watcher.redirector_gone()
                 self._plan = self._make_plan(config)
+            self._choice = self._plan.choice or self._choice
+            self._watcher.follow(config, self._plan)
             await self._apply(self._changes(self._plan.state))
         # else nothing is known of what should be: touch nothing that may be carrying traffic.
         self.publisher.publish()
@@ -251,23 +238,14 @@ class Agent:
                 find_means, config, self._engines, self._machine, CONFIG_DIRECTORY
             )
 
-    async def _check_redirector(self, config: Config) -> None:
-        """Asked only while the answer may change: its end is heard of (``_watch``)."""
-        client = self._daemons.process("client")
-        if config.client is None or (client is not None and not client.running):
-            self.health = replace(self.health, redirector=False)
-        elif not self.health.redirector and (client or self._daemons.running is None):
-            listens = await self._work(processes.listens, config.client.local_port)
-            self.health = replace(self.health, redirector=listens)
-
     def _restarts_redirector(self) -> bool:
         planned = [p for p in self._plan.state.processes if p.name == "client"]
-        return self.health.redirector and planned != [
+        return self._watcher.redirector_listens and planned != [
             p for p in self.observed().processes if p.name == "client"
         ]
 
     def _make_plan(self, config: Config) -> Plan:
-        return plan(config, self.facts(), self.health, self._means, self._address_in_use())
+        return plan(config, self.facts(), self._watcher.health(), self._means, self._choice)
 
     def facts(self) -> Facts:
         return replace(
@@ -275,9 +253,6 @@ class Agent:
             interfaces=self._daemons.interfaces or (),
             resolved=tuple(sorted(self._resolved.items())),
         )
-
-    def _address_in_use(self) -> str | None:
-        return self._plan.choice.address if self._plan.choice else None
 
     def observed(self) -> RouterState:
         return replace(self._sight.observed.state, processes=self._daemons.instances)
@@ -303,7 +278,7 @@ class Agent:
             if why is None:
                 log.info("%s", describe.sentence(change))
             elif self._retries.is_new(change, why):
-                log.error("%s: %s", describe.line(change.item), why)
+                log.error("%s: %s", describe.place(change.item), why)
         self._retries.note(due, {describe.sentence(c): w for c, w in failed})
         if due:
             self._dirty |= PARTS  # read back what was written
@@ -332,8 +307,13 @@ class Agent:
             self._daemons.services.set(p for p in wanted if p is not None)
         except ServiceError as error:
             return [(change, str(error)) for change in changes]
-        self.health = replace(self.health, redirector=False)
         return []
+
+    def _restart_redirector(self) -> None:
+        try:
+            self._daemons.services.restart("client", signal.SIGKILL)
+        except ServiceError as error:
+            log.error("%s", error)
 
     # --- What others see -------------------------------------------------------------------
 
@@ -342,14 +322,14 @@ class Agent:
         return View(
             config=self._daemons.config,
             facts=self.facts(),
-            health=self.health,
+            health=self._watcher.health(),
             plan=self._plan,
             observed=replace(self._sight.observed, state=self.observed()),
             problems=(
                 *self._daemons.problems,
                 *self._plan.problems,
                 *(p for _, p in self._sight.problems),
-                *((self._restoring,) if self._restoring else ()),
+                *(p for p in (self._restoring, self._fault) if p),
                 *self._retries.problems(),
             ),
             processes=tuple(
@@ -394,3 +374,13 @@ class Agent:
                 self._sampler.sample, self._daemons.config, self._plan, self.publisher.watched()
             )
             await asyncio.sleep(self._sampler.interval)
+
+
+async def _for_ever(task: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a task that never ends by itself; a bug in it is said, and it starts anew."""
+    while True:
+        try:
+            await task()
+        except Exception:
+            log.exception("%s failed; it starts again", task.__qualname__)
+            await asyncio.sleep(FAULT_PAUSE)

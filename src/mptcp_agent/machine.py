@@ -32,7 +32,7 @@ from .errors import AgentError, FileError, KernelError
 from .system import files, sysctl
 from .system.counters import memory_total
 from .system.endpoints import PathManager
-from .system.iptables import Iptables, legacy_nat_exists
+from .system.iptables import Iptables
 from .system.nftables import Nftables
 from .system.routes import Routing
 
@@ -73,10 +73,9 @@ class Machine:
             "nftables": Nftables(),
             "iptables": Iptables(),
         }
-        self._watched: set[Backend] = {"nftables"}
-        """Back ends in which something of ours may be."""
-        if legacy_nat_exists():
-            self._watched.add("iptables")
+        self._watched: set[Backend] = {"nftables", "iptables"}
+        """Back ends in which something of ours may be, also from an agent before this one."""
+        self._chosen: Backend | None = None
 
     def close(self) -> None:
         self._routing.close()
@@ -97,6 +96,7 @@ class Machine:
             why = backend.available()
             if not why:
                 self._watched.add(name)
+                self._chosen = name
                 return (name,), missing
             missing[name] = why
         return (), missing
@@ -153,10 +153,14 @@ class Machine:
         return Sight(facts, Observed(state, foreign), tuple(sorted(problems.items())))
 
     def _firewalls(self) -> tuple[Firewall, ...]:
-        found = (
-            backend.observe() for name, backend in self._backends.items() if name in self._watched
-        )
-        return tuple(f for f in found if f is not None)
+        found: list[Firewall] = []
+        for name in sorted(self._watched):
+            firewall = self._backends[name].observe()
+            if firewall is not None:
+                found.append(firewall)
+            elif name != self._chosen:
+                self._watched.discard(name)
+        return tuple(found)
 
     def _files(self) -> Iterable[File]:
         for path in files.listing(self._config_directory):

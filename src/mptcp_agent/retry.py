@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .core.describe import line, sentence
+from .core.describe import place, sentence
 from .core.diff import Change
 from .core.problem import Problem
 
@@ -90,6 +90,6 @@ class Retries:
 
     def problems(self) -> tuple[Problem, ...]:
         return tuple(
-            Problem(line(t.change.item), t.reason, f"tried {t.tries} times, and again soon")
+            Problem(place(t.change.item), t.reason, "it is tried again, each time later")
             for t in self._trouble.values()
         )

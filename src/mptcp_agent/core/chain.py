@@ -5,12 +5,13 @@ The chain SSREDIR sees the TCP of the LAN. It leaves alone what never may be pro
 the proxy (mode proxy) or refuses with a TCP reset (mode block). One jump rule per LAN device
 leads into it; without jumps the chain stands ready and does nothing.
 
-Besides the chain there are up to three small things:
+Besides the chain there are up to four small things:
 
 - the guard: only redirected connections reach the redirector's port. Anybody else would be
   proxied to the router's own address, which is what SO_ORIGINAL_DST gives for a connection
   nobody redirected: an open proxy towards the WAN, and a loop on a router with both roles;
 - the stripping of the MPTCP option from redirected SYNs (``Redirect.strip_mptcp``);
+- the redirect of the agent's own probe through the tunnel (``PROBE``), with or without jumps;
 - who may reach the proxy server's port (``Access``). The router itself always may.
 """
 
@@ -33,6 +34,11 @@ ALWAYS = {
     4: ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4"),
     6: ("::/127", "fe80::/10", "ff00::/8"),
 }
+
+#: Address and port of the probe through the tunnel (``system.probes``). The agent's own
+#: connections to it are redirected like the LAN's; the server, told to connect to it, refuses
+#: at once, since nobody listens there: an answer from beyond the whole tunnel.
+PROBE = ("127.109.0.1", 1)
 
 #: Port of an observed redirect that somebody changed by hand: equal to no planned one, so
 #: the diff repairs it.

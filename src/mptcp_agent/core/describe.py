@@ -38,6 +38,25 @@ def line(item: Item) -> str:
             return f"sysctl {item.key}={item.value}"
 
 
+def place(item: Item) -> str:
+    """Which thing it is, in two or three words."""
+    match item:
+        case Endpoint():
+            return f"endpoint {item.address}"
+        case Route() | Rule():
+            return line(item)
+        case Firewall():
+            return item.backend
+        case Process():
+            return f"process {item.name}"
+        case Limits():
+            return "mptcp limits"
+        case File():
+            return item.path
+        case Sysctl():
+            return f"sysctl {item.key}"
+
+
 def _route(route: Route) -> str:
     words = ["route", "" if route.type == "unicast" else route.type, route.destination]
     if route.gateway:

@@ -31,13 +31,18 @@ class PathHealth:
 class Health:
     """Everything known at one moment.
 
-    ``redirector`` is True while the local proxy process accepts connections; ``dead_peers``
-    are peers (section names) through which nothing gets although paths to them answer.
+    ``redirector``: the local proxy process accepts connections. ``refused``: addresses that
+    can be reached, but nobody listens there; ``listening``: somebody does. ``dead_peers``: peers (section names) that accept
+    connections and do nothing with them. ``idle``: no proxied connection would be cut by
+    changing the peer.
     """
 
     paths: tuple[PathHealth, ...] = ()
     redirector: bool = False
+    refused: frozenset[str] = frozenset()
+    listening: frozenset[str] = frozenset()
     dead_peers: frozenset[str] = frozenset()
+    idle: bool = True
 
     def path(self, wan: str, address: str) -> PathHealth:
         for path in self.paths:

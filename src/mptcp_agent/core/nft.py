@@ -20,7 +20,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .chain import ALWAYS, CHAIN, DAMAGED, FOREIGN_JUMP, Counter, collapse, damaged, of_family
+from .chain import (
+    ALWAYS,
+    CHAIN,
+    DAMAGED,
+    FOREIGN_JUMP,
+    PROBE,
+    Counter,
+    collapse,
+    damaged,
+    of_family,
+)
 from .state import Access, Firewall, Redirect
 
 TABLE = "inet mptcp_proxy"
@@ -31,6 +41,8 @@ _NAME = "mptcp_proxy"
 _NAT = "type nat hook prerouting priority dstnat + 1; policy accept;"
 # Behind nat: what was redirected is known by its conntrack status.
 _AFTER_NAT = "type filter hook prerouting priority dstnat + 2; policy accept;"
+# The same place for what the router itself sends; nft knows no word for it in this hook.
+_PROBE_HOOK = "type nat hook output priority -99; policy accept;"
 # Before fw4's input chain (filter, 0), which accepts whatever comes from the LAN zone.
 _INPUT = "type filter hook input priority filter - 1; policy accept;"
 
@@ -110,6 +122,9 @@ def _redirect(redirect: Redirect) -> Iterator[str]:
         yield f"chain block {{ {_AFTER_NAT}"
         yield from (f"\t{jump}" for jump in _jumps(redirect))
         yield "}"
+    yield f"chain probe {{ {_PROBE_HOOK}"
+    yield f"\tip daddr {PROBE[0]} tcp dport {PROBE[1]} redirect to :{port}"
+    yield "}"
     if redirect.strip_mptcp:
         yield f"chain strip {{ {_AFTER_NAT}"
         yield (

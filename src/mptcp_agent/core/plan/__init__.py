@@ -55,15 +55,16 @@ class Plan:
 
 
 def plan(
-    config: Config, facts: Facts, health: Health, means: Means, in_use: str | None = None
+    config: Config, facts: Facts, health: Health, means: Means, in_use: Choice | None = None
 ) -> Plan:
-    """``in_use`` is the peer address the running proxy connects to, if there is one."""
+    """``in_use`` is what the plan before chose, if there is one."""
     wans = wan_links(config, facts)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
     choice = choose(peers, wans, health, in_use)
-    engine = proxies(config, facts, choice or _fallback(peers), means.builds, means.directory)
+    told = choice or _fallback(peers, in_use)
+    engine = proxies(config, facts, told, means.builds, means.directory)
     mode = _mode(config, choice, engine, health)
     backend, problems = _backend(config, means)
     networks = local_networks(facts, wans)
@@ -103,9 +104,11 @@ def plan(
     )
 
 
-def _fallback(peers: tuple[PeerAddresses, ...]) -> Choice | None:
-    """While no peer can be reached the proxy stays configured for the first: when links come
-    back the engine is ready, and nothing restarts."""
+def _fallback(peers: tuple[PeerAddresses, ...], in_use: Choice | None) -> Choice | None:
+    """While no peer can be reached the proxy stays configured as it was: when links come back
+    it is ready, and nothing restarts."""
+    if in_use and any(p.peer == in_use.peer and in_use.address in p.addresses for p in peers):
+        return in_use
     return next((Choice(p.peer, p.addresses[0]) for p in peers if p.addresses), None)
 
 

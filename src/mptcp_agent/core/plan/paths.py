@@ -65,20 +65,37 @@ def usable_wans(wans: tuple[WanLink, ...], health: Health, address: str) -> list
 
 
 def choose(
-    peers: tuple[PeerAddresses, ...], wans: tuple[WanLink, ...], health: Health, now: str | None
+    peers: tuple[PeerAddresses, ...],
+    wans: tuple[WanLink, ...],
+    health: Health,
+    now: Choice | None,
 ) -> Choice | None:
     """The first peer that can be reached, by its first address that can be.
 
-    ``now`` is the address in use: it stays as long as it can be reached at all, since a
-    change restarts the proxy process and ends its connections.
+    What is in use (``now``) stays as long as it can be reached at all: a change restarts the
+    proxy process and ends its connections. It gives way to a better peer when there are none,
+    and in any case only to an address at which somebody was seen to listen.
     """
+    found: list[Choice] = []
     for peer in peers:
         if peer.peer.name in health.dead_peers:
             continue
-        reachable = [a for a in peer.addresses if usable_wans(wans, health, a)]
+        reachable = [
+            a
+            for a in peer.addresses
+            if a not in health.refused
+            and usable_wans(wans, health, a)
+            and (now is None or a == now.address or a in health.listening)
+        ]
         if reachable:
-            return Choice(peer.peer, now if now in reachable else reachable[0])
-    return None
+            same = now is not None and now.peer.name == peer.peer.name and now.address in reachable
+            address = now.address if now and same else reachable[0]
+            found.append(Choice(peer.peer, address))
+    if now is not None and not health.idle:
+        for choice in found:
+            if (choice.peer.name, choice.address) == (now.peer.name, now.address):
+                return choice
+    return found[0] if found else None
 
 
 def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str, ...]) -> set[str]:

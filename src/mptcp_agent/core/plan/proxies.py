@@ -60,8 +60,8 @@ def proxies(
     strip = False
     for role, section, settings in _settings(config, facts, choice):
         found = engine.problems(settings, build, f"{PACKAGE}.{section}")
-        if found:
-            problems += found
+        problems += found
+        if any(p.severity == "error" for p in found):
             continue
         if isinstance(settings, ClientSettings):
             rendered = engine.client(settings, build)

@@ -1,0 +1,224 @@
+"""The health of one path (a WAN to a peer address): a state machine fed with probes.
+
+Sans-I/O: whoever runs it sends the probes it asks for (``due``), tells it what became of them
+and what time it is. All times are seconds of one clock that never goes back.
+
+    state     event                     next
+    unknown   probe answered            up
+    unknown   ``fail`` probes overdue   down
+    up        ``fail`` probes overdue   down
+    down      ``recover`` answered      up     (more after flapping, see below)
+    any       probe could not be sent   same   (no route, no address: not the path's fault)
+
+An *overdue* probe is one without an answer for longer than a path as slow as this one is known
+to be would take; its answer still counts when it comes late: slow is not dead. In *calm* one
+probe goes out per interval and is overdue after the configured time-out. A probe overdue, or a
+hint from outside (a subflow that stopped moving), starts a *burst*: probes in quick
+succession, each overdue after a multiple of the measured round trip, so that the verdict takes
+a fraction of a second. One answer to a probe of the burst ends it.
+
+Every fall within ``FLAP_MEMORY`` asks for one more good probe before the path counts as up
+again: a link that comes and goes is left out until it stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+State = Literal["unknown", "up", "down"]
+
+#: Weights of a new round trip in the smoothed one and in its deviation: RFC 6298 section 2.
+ALPHA, BETA = 1 / 8, 1 / 4
+#: Weight of one probe in the smoothed loss.
+LOSS_WEIGHT = 1 / 16
+#: Patience while no round trip is known (s): more than a satellite's.
+FIRST_PATIENCE = 1.0
+#: Probes of a burst follow each other after this share of the patience.
+BURST_SPACING = 1 / 3
+#: Seconds between probes of a path that is down, however rarely it is probed while it is up.
+DOWN_INTERVAL = 0.5
+#: Seconds for which a fall is remembered, and the most good probes asked for.
+FLAP_MEMORY = 60.0
+MOST_RECOVER = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the WAN's section. ``interval`` and ``timeout`` in seconds."""
+
+    interval: float = 5.0
+    timeout: float = 2.0
+    fail: int = 3
+    recover: int = 2
+    haste: float = 0.12
+    """A burst's probe is overdue after round trip + 4 deviations (RFC 6298's time-out), at
+    least this many seconds: a radio link that repeats a frame a few times stays below."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    number: int
+    sent: float
+    patience: float
+    """Seconds after which it is overdue; fixed when it is sent, in calm or in a burst."""
+    overdue: bool = False
+
+
+@dataclass(frozen=True)
+class Path:
+    """What is known of one path. Make changes with the functions below."""
+
+    settings: Settings
+    state: State = "unknown"
+    since: float = 0.0
+    cause: str = ""
+    rtt: float | None = None
+    """Smoothed round trip in seconds."""
+    deviation: float = 0.0
+    loss: float = 0.0
+    burst: bool = True
+    """The first verdict is worth haste too."""
+    waiting: tuple[Probe, ...] = ()
+    overdue: int = 0
+    """Probes overdue in a row."""
+    good: int = 0
+    """Probes answered in a row while down."""
+    falls: tuple[float, ...] = ()
+    number: int = 0
+    next_at: float = 0.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a probe sent now would be overdue."""
+        if not self.burst:
+            return self.settings.timeout
+        if self.rtt is None:
+            return min(FIRST_PATIENCE, self.settings.timeout)
+        return min(max(self.settings.haste, self.rtt + 4 * self.deviation), self.settings.timeout)
+
+    @property
+    def needed(self) -> int:
+        """Good probes in a row that make it up again."""
+        return min(self.settings.recover + max(0, len(self.falls) - 1), MOST_RECOVER)
+
+
+def due(path: Path, now: float) -> bool:
+    """Whether a probe should be sent now."""
+    return now >= path.next_at
+
+
+def wake_at(path: Path) -> float:
+    """When to look again at the latest: a probe to send, or one that becomes overdue."""
+    return min([path.next_at, *(p.sent + p.patience for p in path.waiting if not p.overdue)])
+
+
+def sent(path: Path, now: float) -> tuple[Path, int]:
+    """A probe went out; its number."""
+    number = path.number + 1
+    if path.burst:
+        pause = path.patience * BURST_SPACING
+    elif path.state == "down":
+        pause = min(DOWN_INTERVAL, path.settings.interval)
+    else:
+        pause = path.settings.interval
+    # Answers that come after more than a time-out are of no use to anybody.
+    waiting = tuple(p for p in path.waiting if now - p.sent < 2 * path.settings.timeout)
+    return replace(
+        path,
+        number=number,
+        next_at=now + pause,
+        waiting=(*waiting, Probe(number, now, path.patience)),
+    ), number
+
+
+def unsent(path: Path, number: int, now: float) -> Path:
+    """The probe could not be sent: nothing is learnt, and there is no hurry to try again."""
+    waiting = tuple(p for p in path.waiting if p.number != number)
+    return replace(
+        path, waiting=waiting, burst=False, next_at=max(path.next_at, now + path.settings.interval)
+    )
+
+
+def answered(path: Path, number: int, now: float) -> Path:
+    """An answer, late or not."""
+    probe = next((p for p in path.waiting if p.number == number), None)
+    if probe is None:
+        return path
+    path = _measured(path, now - probe.sent)
+    # An answer vouches for every probe before it: they were slow or lost, the path is alive.
+    waiting = tuple(p for p in path.waiting if p.number > number)
+    loss = path.loss if probe.overdue else path.loss * (1 - LOSS_WEIGHT)
+    path = replace(path, waiting=waiting, overdue=0, loss=loss)
+    if path.state != "down":
+        calm = replace(path, burst=False, next_at=now + path.settings.interval)
+        return calm if path.state == "up" else _turn(calm, "up", now, "probes are answered")
+    path = replace(path, good=path.good + 1)
+    if path.good < path.needed:
+        # The next good probe is asked for at once: two round trips settle it.
+        return replace(path, burst=True, next_at=now)
+    path = replace(path, good=0, burst=False, next_at=now + path.settings.interval)
+    return _turn(path, "up", now, f"{path.needed} probes answered in a row")
+
+
+def _measured(path: Path, rtt: float) -> Path:
+    if path.rtt is None:
+        return replace(path, rtt=rtt, deviation=rtt / 2)
+    deviation = (1 - BETA) * path.deviation + BETA * abs(rtt - path.rtt)
+    return replace(path, rtt=(1 - ALPHA) * path.rtt + ALPHA * rtt, deviation=deviation)
+
+
+def passed(path: Path, now: float) -> Path:
+    """Time passed: find probes that have become overdue."""
+    late = {p.number for p in path.waiting if not p.overdue and now - p.sent >= p.patience}
+    if not late:
+        return path
+    waiting = tuple(replace(p, overdue=True) if p.number in late else p for p in path.waiting)
+    path = replace(
+        path,
+        waiting=waiting,
+        overdue=path.overdue + len(late),
+        good=0,
+        loss=path.loss + (1 - path.loss) * LOSS_WEIGHT,
+    )
+    if path.state == "down":
+        return replace(path, burst=False)
+    if path.overdue < path.settings.fail:
+        return path if path.burst else replace(path, burst=True, next_at=now)
+    falls = (*(f for f in path.falls if now - f < FLAP_MEMORY), now)
+    path = replace(path, falls=falls, burst=False, next_at=now + DOWN_INTERVAL)
+    return _turn(path, "down", now, f"{path.overdue} probes lost")
+
+
+def suspected(path: Path, now: float) -> Path:
+    """A hint that the path may be dead: find out at once. Costs nothing while already at it."""
+    if path.burst or path.state == "down":
+        return path
+    return replace(path, burst=True, next_at=now)
+
+
+def vouched(path: Path, now: float) -> Path:
+    """Data came over the path: as good as an answered probe, and it saves one.
+
+    A path that is down is not raised by that: late data of before may still trickle in.
+    """
+    if path.state == "down" or path.burst:
+        return path
+    return replace(path, overdue=0, next_at=max(path.next_at, now + path.settings.interval))
+
+
+def link_lost(path: Path, now: float, why: str) -> Path:
+    """The WAN's link went down. Comes back as unknown, which is used at once, unless it
+    flaps: then it has to prove itself with probes like any path that was down."""
+    falls = (*(f for f in path.falls if now - f < FLAP_MEMORY), now)
+    flapping = sum(1 for f in falls if now - f < FLAPPING_WINDOW) >= FLAPPING_FALLS
+    fresh = Path(path.settings, falls=falls, rtt=path.rtt, deviation=path.deviation)
+    return _turn(fresh, "down" if flapping else "unknown", now, why)
+
+
+#: So many falls of the link within so many seconds are flapping.
+FLAPPING_FALLS, FLAPPING_WINDOW = 4, 10.0
+
+
+def _turn(path: Path, state: State, now: float, cause: str) -> Path:
+    return replace(path, state=state, since=now, cause=cause)

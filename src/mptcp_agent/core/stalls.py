@@ -1,0 +1,96 @@
+"""Hints from running traffic: which WANs deserve a look, and which have just proved alive.
+
+Compares two readings of the sockets between the routers. A hint is cheap (a few probes), so
+it may be wrong; a probe has the last word. That way a radio link that dies silently under a
+download is known in a fraction of a second, without probing fast all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .sockets import TcpSocket
+
+#: Seconds without data after which a subflow that was busy is suspect: at least this, and two
+#: round trips. Below a frame aggregation's or a Wi-Fi scan's pauses there would be no end of it.
+QUIET = 0.1
+#: Bytes within one second that make a subflow busy; less is chatter, which pauses by nature.
+BUSY = 50_000
+#: Seconds a request may wait for its first answer before the tunnel is suspect.
+UNANSWERED = 0.5
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One subflow as it moves. ``busy`` are the bytes of about the last second."""
+
+    received: int
+    acked: int
+    moved_at: float
+    busy: float = 0.0
+    hinted: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All subflows at one moment, by the kernel's cookie."""
+
+    at: float = 0.0
+    flows: Mapping[int, Flow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Local addresses, each the address of a WAN; ``alive`` with the remote one."""
+
+    suspects: frozenset[str] = frozenset()
+    alive: frozenset[tuple[str, str]] = frozenset()
+    unanswered: bool = False
+    """Requests go out and nothing at all comes back: the tunnel is suspect."""
+    moving: bool = False
+    """Data moved since the last reading."""
+
+
+def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Reading, Hints]:
+    """The new reading and what it suggests. ``now`` in seconds, as in ``before``."""
+    flows: dict[int, Flow] = {}
+    suspects: set[str] = set()
+    alive: set[tuple[str, str]] = set()
+    waiting = answered = False
+    elapsed = max(now - before.at, 0.001)
+    for sock in sockets:
+        info, old = sock.info, before.flows.get(sock.cookie)
+        if sock.state == "syn-sent":
+            if info.retransmits:
+                suspects.add(sock.local)
+            continue
+        if old is None:
+            flows[sock.cookie] = Flow(info.bytes_received, info.bytes_acked, now)
+            continue
+        gained = info.bytes_received - old.received + info.bytes_acked - old.acked
+        busy = old.busy * max(0.0, 1 - elapsed) + gained
+        quiet_for = now - old.moved_at
+        if gained > 0:
+            alive.add((sock.local, sock.remote))
+            flow = Flow(info.bytes_received, info.bytes_acked, now, busy)
+        else:
+            # While it is quiet what it was counts, or a stall would talk itself away.
+            flow = Flow(old.received, old.acked, old.moved_at, old.busy, old.hinted)
+            stuck = info.unacked > 0 and info.retransmits > 0
+            stopped = old.busy >= BUSY and quiet_for >= max(QUIET, 2 * info.rtt / 1e6)
+            if (stuck or stopped) and not old.hinted:
+                suspects.add(sock.local)
+                flow = Flow(old.received, old.acked, old.moved_at, old.busy, hinted=True)
+        if info.bytes_received > old.received:
+            answered = True
+        elif info.bytes_received == 0 and info.bytes_acked > 1 and quiet_for >= UNANSWERED:
+            waiting = True
+        flows[sock.cookie] = flow
+    hints = Hints(
+        frozenset(suspects),
+        frozenset(alive),
+        unanswered=waiting and not answered,
+        moving=bool(alive),
+    )
+    return Reading(now, flows), hints

@@ -1,0 +1,236 @@
+"""Runs the path probes: sends what the state machines ask for, tells them what came of it.
+
+The connection of the last answered probe is kept until the next one: when a server stops, its
+kernel ends it at once, and the paths are probed then instead of at the next interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from .core import path_health
+from .core.health import PathHealth
+from .core.path_health import Path, Settings
+from .system import probes
+
+#: Refusals in a row after which nobody listens at an address.
+REFUSED = 2
+#: Seconds for which somebody has to listen at an address not in use before it may be used;
+#: longer than the pause between probes of one that refuses.
+SETTLED = 1.5
+#: A server that ends idle connections sooner than this (s) is not watched that way.
+HABIT = 1.0
+
+Key = tuple[str, str]
+"""WAN section and peer address."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a path's probes go. ``down`` says why the link cannot be probed now."""
+
+    device: str
+    source: str
+    port: int
+    settings: Settings
+    down: str = ""
+
+
+@dataclass
+class _Followed:
+    target: Target
+    path: Path
+    refusals: int = 0
+    listens: float = 0.0
+    """Since when somebody listens; 0 = nobody."""
+    kept: socket.socket | None = None
+    kept_since: float = 0.0
+    keeps: bool = True
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Prober:
+    """``changed`` is called when a path's state, or who listens, is another than before."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._paths: dict[Key, _Followed] = {}
+        self._wake = asyncio.Event()
+
+    # --- What to probe ---------------------------------------------------------------------
+
+    def follow(self, targets: Mapping[Key, Target]) -> None:
+        """Probe these paths, and no others. State is kept for those that stay."""
+        now = time.monotonic()
+        for key in [k for k in self._paths if k not in targets]:
+            self._drop(self._paths.pop(key))
+        for key, target in targets.items():
+            one = self._paths.get(key)
+            if one is None:
+                one = self._paths[key] = _Followed(target, Path(target.settings, next_at=now))
+            elif one.target != target:
+                self._retarget(one, target, now)
+        self._wake.set()
+
+    def _retarget(self, one: _Followed, target: Target, now: float) -> None:
+        self._drop(one)
+        if target.down and not one.target.down:
+            one.path = path_health.link_lost(one.path, now, target.down)
+        one.path = replace(one.path, settings=target.settings, waiting=(), burst=True, next_at=now)
+        one.target, one.refusals, one.listens = target, 0, 0.0
+
+    def close(self) -> None:
+        for one in self._paths.values():
+            self._drop(one)
+        self._paths.clear()
+
+    # --- What is known ---------------------------------------------------------------------
+
+    def health(self) -> tuple[PathHealth, ...]:
+        """All paths, with times as Unix time."""
+        offset = time.time() - time.monotonic()
+        return tuple(
+            PathHealth(
+                wan=wan,
+                address=address,
+                state=one.path.state,
+                rtt=None if one.path.rtt is None else one.path.rtt * 1000,
+                loss=one.path.loss,
+                since=one.path.since + offset if one.path.since else 0.0,
+                cause=one.path.cause,
+            )
+            for (wan, address), one in sorted(self._paths.items())
+        )
+
+    def refused(self) -> frozenset[str]:
+        """Addresses that can be reached, but where nobody listens, over any path."""
+        by_address: dict[str, list[_Followed]] = {}
+        for (_, address), one in self._paths.items():
+            if one.path.state != "down" and not one.target.down:
+                by_address.setdefault(address, []).append(one)
+        return frozenset(
+            address
+            for address, all_ in by_address.items()
+            if any(one.refusals >= REFUSED for one in all_)
+            and not any(one.listens for one in all_)
+        )
+
+    def listening(self) -> frozenset[str]:
+        """Addresses at which somebody has been found for a while, over some path.
+
+        After a server's restart its addresses are found one by one: the one that was in use
+        shall have its turn before another takes its place.
+        """
+        since = time.monotonic() - SETTLED
+        return frozenset(
+            a for (_, a), one in self._paths.items() if one.listens and one.listens <= since
+        )
+
+    # --- Hints -----------------------------------------------------------------------------
+
+    def suspect(self, wan: str | None = None) -> None:
+        """Data stopped moving on a WAN (None: on all of them): find out at once."""
+        now = time.monotonic()
+        for (name, _), one in self._paths.items():
+            if wan in (None, name) and not one.target.down:
+                one.path = path_health.suspected(one.path, now)
+        self._wake.set()
+
+    def vouch(self, wan: str, address: str) -> None:
+        """Data moved on a path: a probe less."""
+        one = self._paths.get((wan, address))
+        if one:
+            one.path = path_health.vouched(one.path, time.monotonic())
+
+    # --- The loop --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                now = time.monotonic()
+                at = now + 60.0
+                for key, one in self._paths.items():
+                    if one.target.down:
+                        continue
+                    self._update(one, path_health.passed(one.path, now))
+                    if path_health.due(one.path, now):
+                        self._send(key, one, now)
+                    at = min(at, path_health.wake_at(one.path))
+                try:
+                    await asyncio.wait_for(self._wake.wait(), max(0.0, at - time.monotonic()))
+                except TimeoutError:
+                    continue
+        finally:
+            self.close()
+
+    def _send(self, key: Key, one: _Followed, now: float) -> None:
+        one.path, number = path_health.sent(one.path, now)
+        task = asyncio.create_task(self._probe(key, one, number))
+        one.tasks.add(task)
+        task.add_done_callback(one.tasks.discard)
+
+    async def _probe(self, key: Key, one: _Followed, number: int) -> None:
+        target = one.target
+        outcome, kept = await probes.connect(
+            target.device, target.source, key[1], target.port, 2 * target.settings.timeout
+        )
+        now = time.monotonic()
+        if outcome == "answered" and kept is not None:
+            self._keep(one, kept, now)
+            heard = one.refusals >= REFUSED
+            if not one.listens:
+                asyncio.get_running_loop().call_later(SETTLED, self._changed)
+            one.refusals, one.listens = 0, one.listens or now
+            self._update(one, path_health.answered(one.path, number, now), heard)
+        elif outcome == "refused":
+            self._release(one)
+            one.refusals, one.listens = one.refusals + 1, 0.0
+            path = path_health.answered(one.path, number, now)
+            # A second refusal settles it; a server being restarted gets a moment.
+            pause = 0.2 if one.refusals < REFUSED else path_health.DOWN_INTERVAL
+            path = replace(path, next_at=now + pause)
+            self._update(one, path, one.refusals == REFUSED)
+        elif outcome == "unsent":
+            self._update(one, path_health.unsent(one.path, number, now))
+        self._wake.set()
+
+    def _update(self, one: _Followed, path: Path, also: bool = False) -> None:
+        before, one.path = one.path, path
+        if path.state == "down":
+            one.listens = 0.0
+        if before.state != path.state or also:
+            self._changed()
+
+    # --- The kept connection ---------------------------------------------------------------
+
+    def _keep(self, one: _Followed, kept: socket.socket, now: float) -> None:
+        self._release(one)
+        if not one.keeps:
+            kept.close()
+            return
+        one.kept, one.kept_since = kept, now
+        asyncio.get_running_loop().add_reader(kept, self._ended, one)
+
+    def _ended(self, one: _Followed) -> None:
+        now = time.monotonic()
+        one.keeps = now - one.kept_since >= HABIT
+        self._release(one)
+        if one.path.state != "down":
+            one.path = replace(one.path, next_at=now)
+        self._wake.set()
+
+    def _release(self, one: _Followed) -> None:
+        if one.kept is not None:
+            asyncio.get_running_loop().remove_reader(one.kept)
+            one.kept.close()
+            one.kept = None
+
+    def _drop(self, one: _Followed) -> None:
+        self._release(one)
+        for task in list(one.tasks):
+            task.cancel()

@@ -1,0 +1,276 @@
+"""Watches paths, tunnel and proxy process, and gives the plan its ``Health``.
+
+- path probes (``prober``), hastened by what running traffic shows (``core.stalls``);
+- one probe through the whole tunnel, which finds a server or redirector that still accepts
+  connections and does nothing with them;
+- the redirector's process: its end is heard of at once (pidfd), its start is looked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from .core import path_health, stalls
+from .core.config import Config
+from .core.health import Health
+from .core.path_health import Path, Settings
+from .core.plan import Plan
+from .core.sockets import TcpSocket
+from .core.state import family
+from .core.wans import WanLink
+from .errors import AgentError
+from .prober import Key, Prober, Target
+from .system import diag, probes, processes
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Standby addresses and peers are probed this much more rarely than the one in use.
+STANDBY = 6
+#: The probe through the tunnel while all is quiet. Slower than a path's answer, since proxy
+#: and server take part; suspected at once where requests stay without an answer.
+TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, haste=0.4)
+#: Seconds for which a peer that hung is left out, doubled each time, and the most.
+LEFT_OUT, LONGEST_LEFT_OUT = 60.0, 900.0
+#: Seconds between readings of the sockets: while data moves, while connections wait, idle.
+MOVING, WAITING, IDLE = 0.05, 0.25, 1.0
+#: Readings may take this share of a core.
+SHARE = 0.02
+#: Seconds without any proxied connection after which nothing is lost by changing the peer.
+IDLE_LONG = 10.0
+
+
+class Watcher:
+    """``look`` makes the agent plan anew; ``restart`` restarts a hung redirector."""
+
+    def __init__(self, look: Callable[..., None], restart: Callable[[], None]) -> None:
+        self._look = look
+        self._restart = restart
+        self._prober = Prober(lambda: look("health"))
+        self._worker = ThreadPoolExecutor(1, "watcher")
+        self._plan = Plan()
+        self._config: Config | None = None
+        self._redirector = False
+        self._pidfds: dict[int, int] = {}
+        self._tunnel = Path(TUNNEL)
+        self._tunnel_to: str | None = None
+        self._tunnel_wake = asyncio.Event()
+        self._left_out: dict[str, tuple[float, float]] = {}
+        """Peers that hung: until when they are left out, and for how long that was."""
+        self._busy_at = 0.0
+
+    def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """What has to run beside the loop."""
+        return (self._prober.run, self._watch_tunnel, self._watch_traffic)
+
+    def close(self) -> None:
+        self._prober.close()
+        for pid in list(self._pidfds):
+            self._unwatch(pid)
+        self._worker.shutdown(wait=False)
+
+    # --- For the loop ----------------------------------------------------------------------
+
+    def health(self) -> Health:
+        now = time.monotonic()
+        return Health(
+            paths=self._prober.health(),
+            redirector=self._redirector,
+            refused=self._prober.refused(),
+            listening=self._prober.listening(),
+            dead_peers=frozenset(p for p, (until, _) in self._left_out.items() if until > now),
+            idle=now - self._busy_at > IDLE_LONG,
+        )
+
+    def follow(self, config: Config, plan: Plan) -> None:
+        """Watch what this plan uses."""
+        self._config, self._plan = config, plan
+        self._prober.follow(_targets(plan))
+        to = plan.choice.address if plan.choice else None
+        if to and to != self._tunnel_to:
+            self._tunnel_to = to
+            self._fresh_tunnel()
+
+    async def redirector(self, config: Config, pid: int | None, known: bool) -> None:
+        """Find out whether the redirector listens. Asked only while the answer may change,
+        since its end is heard of. ``known``: procd has answered."""
+        if pid is not None:
+            self._watch(pid)
+        if config.client is None or (known and pid is None):
+            self.redirector_gone()
+        elif not self._redirector:
+            self._redirector = await self._run(processes.listens, config.client.local_port)
+            if self._redirector:
+                self._fresh_tunnel()
+
+    def redirector_gone(self) -> None:
+        self._redirector = False
+
+    @property
+    def redirector_listens(self) -> bool:
+        return self._redirector
+
+    # --- The redirector's process ----------------------------------------------------------
+
+    def _watch(self, pid: int) -> None:
+        if pid in self._pidfds:
+            return
+        for old in list(self._pidfds):
+            self._unwatch(old)
+        descriptor = processes.watch(pid)
+        if descriptor is not None:
+            self._pidfds[pid] = descriptor
+            asyncio.get_running_loop().add_reader(descriptor, self._process_ended, pid)
+
+    def _unwatch(self, pid: int) -> None:
+        descriptor = self._pidfds.pop(pid, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+    def _process_ended(self, pid: int) -> None:
+        self._unwatch(pid)
+        self.redirector_gone()
+        self._look("services")
+
+    # --- Through the tunnel ----------------------------------------------------------------
+
+    def _fresh_tunnel(self) -> None:
+        self._tunnel = Path(TUNNEL, next_at=time.monotonic())
+        self._tunnel_wake.set()
+
+    async def _watch_tunnel(self) -> None:
+        running: set[asyncio.Task[None]] = set()
+        while True:
+            self._tunnel_wake.clear()
+            now = time.monotonic()
+            wait = 1.0
+            if self._redirector and self._plan.state.firewalls:
+                self._tunnel_is(path_health.passed(self._tunnel, now))
+                if path_health.due(self._tunnel, now):
+                    self._tunnel, number = path_health.sent(self._tunnel, now)
+                    task = asyncio.create_task(self._probe_tunnel(number))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                wait = max(0.0, path_health.wake_at(self._tunnel) - now)
+            try:
+                await asyncio.wait_for(self._tunnel_wake.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _probe_tunnel(self, number: int) -> None:
+        outcome = await probes.through(2 * TUNNEL.timeout)
+        now = time.monotonic()
+        if outcome == "answered":
+            self._tunnel_is(path_health.answered(self._tunnel, number, now))
+        elif outcome in ("unsent", "refused"):  # refused: the redirector is gone, which is heard of
+            self._tunnel = path_health.unsent(self._tunnel, number, now)
+        self._tunnel_wake.set()
+
+    def _tunnel_is(self, tunnel: Path) -> None:
+        before, self._tunnel = self._tunnel.state, tunnel
+        if tunnel.state == before:
+            return
+        peer = self._plan.choice.peer.name if self._plan.choice else None
+        if tunnel.state == "down" and peer:
+            _, last = self._left_out.get(peer, (0.0, LEFT_OUT / 2))
+            length = min(2 * last, LONGEST_LEFT_OUT)
+            self._left_out[peer] = (time.monotonic() + length, length)
+            log.warning("peer %s accepts connections, but nothing comes through", peer)
+            self._find_culprit()
+        elif tunnel.state == "up":
+            for name in self._tunnelled():
+                self._left_out.pop(name, None)
+        self._look("health")
+
+    def _tunnelled(self) -> list[str]:
+        """The peer the redirector is configured for, whether it is in use or not."""
+        return [p.peer.name for p in self._plan.peers if self._tunnel_to in p.addresses]
+
+    def _find_culprit(self) -> None:
+        """A redirector that does not even accept is restarted; else the server hangs."""
+        client = self._config.client if self._config else None
+        if client and processes.backlog(client.local_port):
+            log.warning("the redirector hangs; it is restarted")
+            self._restart()
+
+    # --- Running traffic -------------------------------------------------------------------
+
+    async def _watch_traffic(self) -> None:
+        reading = stalls.Reading()
+        while True:
+            started = time.monotonic()
+            sockets = await self._run(self._sockets)
+            cost = time.monotonic() - started
+            reading, hints = stalls.read(reading, sockets, started)
+            names = {a.address: w.name for w in self._plan.wans for a in w.addresses}
+            for local in hints.suspects:
+                if local in names:
+                    self._prober.suspect(names[local])
+            for local, remote in hints.alive:
+                if local in names:
+                    self._prober.vouch(names[local], remote)
+            if hints.unanswered or (sockets and self._backlog()):
+                self._tunnel = path_health.suspected(self._tunnel, started)
+                self._tunnel_wake.set()
+            if sockets:
+                self._busy_at = started
+            pause = MOVING if hints.moving else WAITING if reading.flows else IDLE
+            await asyncio.sleep(max(pause, cost / SHARE))
+
+    def _sockets(self) -> list[TcpSocket]:
+        """Subflows to the peers; the agent's own probes are no subflows."""
+        found: list[TcpSocket] = []
+        for port in {p.port for p in (self._config.client_peers if self._config else ())}:
+            try:
+                found += [s for s in diag.tcp_sockets(remote_port=port) if s.subflow]
+            except AgentError:
+                return []  # said by ``check``
+        return found
+
+    def _backlog(self) -> bool:
+        client = self._config.client if self._config else None
+        return bool(client and processes.backlog(client.local_port))
+
+    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
+
+
+def _targets(plan: Plan) -> dict[Key, Target]:
+    """Every WAN to every peer address; those not in use more rarely."""
+    found: dict[Key, Target] = {}
+    for peer in plan.peers:
+        for address in peer.addresses:
+            in_use = plan.choice is not None and plan.choice.address == address
+            for wan in plan.wans:
+                target = _target(wan, address, peer.peer.port, 1 if in_use else STANDBY)
+                if target:
+                    found[(wan.name, address)] = target
+    return found
+
+
+def _target(wan: WanLink, address: str, port: int, rarely: int) -> Target | None:
+    own = wan.address(family(address))
+    if wan.section.role == "off" or (wan.up and own is None):
+        return None
+    section = wan.section
+    settings = Settings(
+        interval=float(section.probe_interval * rarely),
+        timeout=section.probe_timeout / 1000,
+        fail=section.probe_fail,
+        recover=section.probe_recover,
+    )
+    return Target(
+        device=wan.device or "",
+        source=own.address if own else "",
+        port=port,
+        settings=settings,
+        down=wan.reason,
+    )
