@@ -39,6 +39,7 @@ class Retries:
         changes = tuple(changes)
         wanted = {sentence(c) for c in changes}
         self._trouble = {k: t for k, t in self._trouble.items() if k in wanted}
+        self._reported = {k: r for k, r in self._reported.items() if k in wanted}
         self._done = {k: t for k, t in self._done.items() if k in wanted and now - t < STICK}
         result = []
         for change in changes:
@@ -69,7 +70,7 @@ class Retries:
         key = sentence(change)
         old = self._trouble.get(key)
         tries = old.tries + 1 if old else 1
-        due = now + min(LONGEST, FIRST * 2 ** (tries - 1))
+        due = now + min(LONGEST, FIRST * 2 ** min(tries - 1, 30))  # the float would overflow
         self._trouble[key] = _Trouble(change, reason, tries, due)
 
     def is_new(self, change: Change, reason: str) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 
 from .. import __version__
 from .health import PathHealth
+from .plan.firewall import Mode
+from .plan.paths import usable_wans
 from .plan.sysctls import RMEM, WMEM
 from .state import Endpoint
 from .view import Event, State, View
@@ -25,9 +27,10 @@ def judge(view: View) -> tuple[State, str]:
         bad = _first_error(view)
         return ("error", bad) if bad else ("disabled", "no client or server section is enabled")
     if config.client:
-        if plan.mode == "block":
+        mode = _mode(view)
+        if mode == "block":
             return "blocked", f"{_why_not_proxied(view)}; LAN TCP is refused, as configured"
-        if plan.mode != "proxy":
+        if mode != "proxy":
             return "bypassed", f"{_why_not_proxied(view)}; the LAN goes out directly"
     elif not any(p.name == "server" and p.running for p in view.processes):
         return "error", _first_error(view) or "the proxy server does not run"
@@ -35,6 +38,15 @@ def judge(view: View) -> tuple[State, str]:
     if lacking:
         return "degraded", lacking
     return "active", _working(view)
+
+
+def _mode(view: View) -> Mode:
+    """What a new LAN connection meets: as planned, unless the firewall did not take it."""
+    mode = view.plan.mode
+    if mode not in ("proxy", "block"):
+        return mode
+    seen = [f.redirect for f in view.observed.state.firewalls if f.redirect]
+    return mode if any(r.jumps and r.mode == mode for r in seen) else "bypass"
 
 
 def _first_error(view: View) -> str:
@@ -183,7 +195,7 @@ def _client(view: View) -> Document | None:
         "peer": choice.peer.name if choice else None,
         "address": choice.address if choice else None,
         "port": choice.peer.port if choice else None,
-        "mode": view.plan.mode,
+        "mode": _mode(view),
         "peers": [
             {
                 "name": p.peer.name,
@@ -194,12 +206,7 @@ def _client(view: View) -> Document | None:
                 if not p.addresses
                 else "down"
                 if p.peer.name in view.health.dead_peers
-                or not any(
-                    view.health.usable(w.name, a)
-                    for w in view.plan.wans
-                    if w.up
-                    for a in p.addresses
-                )
+                or not any(usable_wans(view.plan.wans, view.health, a) for a in p.addresses)
                 else "standby",
             }
             for p in view.plan.peers
@@ -286,13 +293,10 @@ def _buffers(view: View) -> Document:
         return int(value[2]) if len(value) == 3 and value[2].isdigit() else None
 
     setting = view.config.globals.buffers if view.config else "auto"
-    planned = {s.key for s in view.plan.state.sysctls}
     if setting == "off":
         reason = "left alone, as configured"
     elif setting != "auto":
         reason = "set in the configuration"
-    elif planned & {RMEM, WMEM}:
-        reason = "raised so that one connection fills all links"
     else:
-        reason = "large enough as they are"
+        reason = "as large as one connection over all links needs, within what memory allows"
     return {"rmem": most(RMEM), "wmem": most(WMEM), "reason": reason}

@@ -20,7 +20,7 @@ from ..problem import Problem
 from ..state import Backend, Limits, RouterState
 from ..wans import WanLink, local_networks, wan_links
 from . import routing
-from .firewall import Mode, firewall
+from .firewall import Mode, firewall, lan_devices
 from .paths import Choice, PeerAddresses, choose, resolve, used_families
 from .proxies import Proxies, proxies
 from .sysctls import sysctls
@@ -65,8 +65,9 @@ def plan(
     choice = choose(peers, wans, health, in_use)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
-    mode = _mode(config, choice, engine, health)
     backend, problems = _backend(config, means)
+    switch = backend is not None and bool(config.client and lan_devices(config.client, facts))
+    mode = _mode(config, choice, engine, health) if switch else "bypass"
     networks = local_networks(facts, wans)
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
@@ -173,7 +174,8 @@ def _notes(
     v4, v6 = used_families(config, peers)
     for wan in wans:
         if (
-            wan.up
+            (v4 or v6)
+            and wan.up
             and wan.section.role != "off"
             and not any((v4, v6)[a.family == 6] for a in wan.addresses)
         ):

@@ -12,7 +12,7 @@ a client on a WAN's own network go out by that WAN, whatever their source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..config import Config
 from ..health import Health
@@ -44,22 +44,29 @@ def routes(
 ) -> tuple[Route, ...]:
     """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow."""
     wans, networks = tuple(wans), tuple(networks)
-    addresses = list(dict.fromkeys(a for p in peers for a in p.addresses))
+    # Each address with all addresses of the peer it belongs to.
+    siblings: dict[str, tuple[str, ...]] = {}
+    for peer in peers:
+        for address in peer.addresses:
+            siblings.setdefault(address, peer.addresses)
     found: list[Route] = []
     for wan in wans:
         if wan.up and wan.section.role != "off":
             for own in wan.addresses:
-                found += _wan_table(wan, own, networks, addresses)
-    for address in addresses:
+                found += _wan_table(wan, own, networks, siblings)
+    for address, same_peer in siblings.items():
         # With every path down the first one stays: silence is not improved by no route.
         best = usable_wans(wans, health, address) or usable_wans(wans, Health(), address)
         if best:
-            found.append(_route_to(address, best[0], TABLE_PEERS, addresses))
+            found.append(_route_to(address, best[0], TABLE_PEERS, same_peer))
     return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
 
 
 def _wan_table(
-    wan: WanLink, own: WanAddress, networks: Iterable[str], addresses: list[str]
+    wan: WanLink,
+    own: WanAddress,
+    networks: Iterable[str],
+    siblings: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Route]:
     for network in networks:
         if family(network) == own.family and network != own.network:
@@ -70,18 +77,18 @@ def _wan_table(
         default = "::/0" if own.family == 6 else "0.0.0.0/0"
         yield Route(wan.table, default, device=wan.device, gateway=own.gateway, source=own.address)
         return
-    for address in addresses:
+    for address, same_peer in siblings.items():
         if family(address) == own.family and not own.holds(address):
-            yield _route_to(address, wan, wan.table, addresses)
+            yield _route_to(address, wan, wan.table, same_peer)
 
 
-def _route_to(address: str, wan: WanLink, table: int, addresses: list[str]) -> Route:
+def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]) -> Route:
     """To a peer address over a WAN: by its gateway; on a link without one by an address of
-    the peer on that link; else the address itself, on-link."""
+    the same peer on that link; else the address itself, on-link."""
     own = wan.address(family(address))
     assert own is not None
     host = f"{address}/{128 if own.family == 6 else 32}"
-    gateway = own.gateway or next((a for a in addresses if own.holds(a)), None)
+    gateway = own.gateway or next((a for a in same_peer if own.holds(a)), None)
     if own.holds(address):
         gateway = None
     return Route(table, host, device=wan.device, gateway=gateway, source=own.address)

@@ -59,9 +59,7 @@ def _mptcp(facts: Facts) -> Iterator[Sysctl]:
 
 
 def buffer_limit(config: Config, memory: int, present: int) -> int:
-    """Bytes the third value of tcp_rmem or tcp_wmem should be."""
-    if config.globals.buffers == "off":
-        return present
+    """Bytes the third value of tcp_rmem or tcp_wmem should be, unless buffers are off."""
     if config.globals.buffers != "auto":
         return int(config.globals.buffers)
     bound = memory // BUFFER_MEMORY_SHARE if memory else BUFFER_FLOOR
@@ -69,15 +67,18 @@ def buffer_limit(config: Config, memory: int, present: int) -> int:
 
 
 def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:
+    if config.globals.buffers == "off":
+        return
     for key in (RMEM, WMEM):
         present = (facts.sysctl(key) or "").split()
         if len(present) != 3 or not all(p.isdigit() for p in present):
             continue
         low, start, most = map(int, present)
         wanted = buffer_limit(config, facts.memory, most)
-        if wanted != most:
-            # min <= default <= max, or the kernel starts connections above their limit.
-            yield Sysctl(key, f"{min(low, wanted)} {min(start, wanted)} {wanted}")
+        # Planned also where it is so already: the agent may have set it, and what it has set
+        # and no longer plans is put back. min <= default <= max, or the kernel starts
+        # connections above their limit.
+        yield Sysctl(key, f"{min(low, wanted)} {min(start, wanted)} {wanted}")
 
 
 def _filters(wans: tuple[WanLink, ...], facts: Facts) -> Iterator[Sysctl]:
