@@ -272,10 +272,10 @@ def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str])
         ):
             spent = []
             for _ in range(20):
-                began = time.perf_counter()
+                began = time.thread_time()
                 call()
-                spent.append(time.perf_counter() - began)
-            print(f"  diag.{name}: median {statistics.median(spent) * 1e3:.2f} ms")
+                spent.append(time.thread_time() - began)
+            print(f"  diag.{name}: median {statistics.median(spent) * 1e3:.2f} ms of CPU")
     for each in kept:
         each.close()
     listener.close()

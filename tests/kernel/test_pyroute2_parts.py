@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from kernel.namespaces import Namespace
 
-from mptcp_agent.core.state import Rule
+from mptcp_agent.system import pyroute2_parts as parts
 from mptcp_agent.system.routes import Routing
 
 _LOAD = "import sys; import mptcp_agent.system.routes, mptcp_agent.system.endpoints; "
@@ -80,9 +81,47 @@ def test_memory_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert parts < whole
 
 
-def test_a_broken_socket_is_opened_anew(router: Namespace) -> None:
+class Fake:
+    """A socket that fails as told, once."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.closed = False
+
+    def ask(self) -> list[parts.Message]:
+        if self.error is not None:
+            raise self.error
+        return []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("error", [OSError(105, "No buffer space"), RuntimeError("lost count")])
+def test_a_broken_socket_is_opened_anew(error: Exception) -> None:
+    opened = [Fake(None), Fake(error)]
+    broken = opened[1]
+    handle = parts.Handle(opened.pop)
+    with pytest.raises(OSError, match=r"No buffer|lost count"):
+        handle.dump(Fake.ask)
+    assert broken.closed
+    assert handle.dump(Fake.ask) == []
+
+
+def test_a_refusal_keeps_the_socket() -> None:
+    opened = [Fake(None), Fake(parts.NetlinkError(1, "no"))]
+    first = opened[1]
+    handle = parts.Handle(opened.pop)
+    with pytest.raises(parts.NetlinkError):
+        handle.request(Fake.ask)
+    assert not first.closed
+
+
+def test_closing_gives_everything_back(router: Namespace) -> None:
     routing = Routing()
-    rule = Rule(710, 4, 10901, oif="wan1")
-    routing.add_rule(rule)
-    routing.close()
-    assert routing.observe() == ((), (rule,))
+    routing.observe()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        routing.close()
+        assert routing.observe() == ((), ())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -281,7 +281,7 @@ def test_a_full_internet_table_costs_nothing(router: Namespace) -> None:
     began = time.monotonic()
     assert routing.observe() == ((ROUTES[0],), ())
     routing.set_route(ROUTES[0])
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1
 
 
 def test_reading_while_everything_changes(router: Namespace) -> None:
@@ -343,7 +343,7 @@ def test_observing_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str
         for call in (routing.observe, routing.links, routing.addresses):
             spent = []
             for _ in range(50):
-                began = time.perf_counter()
+                began = time.thread_time()
                 call()
-                spent.append(time.perf_counter() - began)
-            print(f"  Routing.{call.__name__}: median {statistics.median(spent) * 1e3:.2f} ms")
+                spent.append(time.thread_time() - began)
+            print(f"  Routing.{call.__name__}: median {statistics.median(spent) * 1e3:.2f} ms of CPU")

@@ -11,11 +11,12 @@ Also here: what differs between the two generations in use, 0.7 (OpenWrt 24.10 a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -70,6 +71,8 @@ IPRoute: Callable[..., Any] = _iproute.IPRoute
 MPTCP: Callable[..., Any] = _mptcp.MPTCP
 NetlinkError: type[Exception] = _exceptions.NetlinkError
 NetlinkDumpInterrupted: type[Exception] = _exceptions.NetlinkDumpInterrupted
+#: What pyroute2 raises besides NetlinkError and OSError when it is at its wits' end.
+_LOST: tuple[type[Exception], ...] = (_exceptions.NetlinkDecodeError, RuntimeError)
 
 #: linux/netlink.h: the table changed while it was being read; 0.7 raises, 0.9 stays silent.
 NLM_F_DUMP_INTR = 0x10
@@ -108,35 +111,41 @@ class Handle(Generic[_S]):
     def close(self) -> None:
         """Close it; the next use opens a new one."""
         if self._socket is not None:
-            self._socket.close()  # type: ignore[attr-defined]
-            self._socket = None
+            closing, self._socket = self._socket, None
+            closing.close()  # type: ignore[attr-defined]
 
     def request(self, ask: Callable[[_S], object]) -> None:
         """One request; raises NetlinkError (the kernel says no) or OSError (no socket)."""
-        try:
+        with self._reopened_after_failure():
             ask(self.socket)
-        except OSError:
-            self.close()
-            raise
 
     def dump(self, ask: Callable[[_S], Iterable[Message]]) -> list[Message]:
         """All messages of a dump, asked for again while it is interrupted by changes.
 
         A table that changes faster than it can be read gives what the last attempt saw: the
-        change that interrupted it has already been reported as an event.
+        change that interrupted it has already been reported as an event. Raises like request.
         """
         messages: list[Message] = []
         for _ in range(_DUMP_ATTEMPTS):
             try:
-                messages = list(ask(self.socket))
+                with self._reopened_after_failure():
+                    messages = list(ask(self.socket))
             except NetlinkDumpInterrupted:
                 continue
-            except OSError:
-                self.close()
-                raise
             if not any(m["header"]["flags"] & NLM_F_DUMP_INTR for m in messages):
                 return messages
         return messages
+
+    @contextlib.contextmanager
+    def _reopened_after_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.close()
+            raise
+        except _LOST as error:
+            self.close()
+            raise OSError(errno.EBADMSG, f"pyroute2: {error!r}") from error
 
 
 def code(error: Exception) -> int:
