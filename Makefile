@@ -12,7 +12,7 @@ else
 
 PY := .venv/bin/python
 OLDEST := build/venv-oldest
-export PYTHONPATH := src:tests
+export PYTHONPATH := $(CURDIR)/src:$(CURDIR)/tests
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help setup packages demo test bench soak lint clean distclean
@@ -62,7 +62,7 @@ bench soak:
 	@echo '$@: not written yet' >&2; exit 1
 
 clean:
-	@PYTHONPATH=tests python3 -m lab.clean
+	@$(firstword $(wildcard $(PY)) python3) -m lab.clean
 	@rm -rf build/*.json build/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find src tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
