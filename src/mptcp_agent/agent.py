@@ -25,7 +25,7 @@ from .core.config import Config
 from .core.diff import Change, diff
 from .core.network import Facts
 from .core.options import Schema, is_address
-from .core.plan import Means, Plan, plan
+from .core.plan import Means, Plan, buffers, plan
 from .core.plan.paths import Choice
 from .core.problem import Problem
 from .core.state import Process, RouterState
@@ -237,6 +237,7 @@ class Agent:
             self._means = await self._work(
                 find_means, config, self._engines, self._machine, CONFIG_DIRECTORY
             )
+            await self._work(self._sampler.ignore_so_far)
 
     def _restarts_redirector(self) -> bool:
         planned = [p for p in self._plan.state.processes if p.name == "client"]
@@ -252,6 +253,9 @@ class Agent:
             self._sight.facts,
             interfaces=self._daemons.interfaces or (),
             resolved=tuple(sorted(self._resolved.items())),
+            send_rate=self._sampler.sampled.send_rate,
+            receive_rate=self._sampler.sampled.receive_rate,
+            round_trip=self._sampler.sampled.round_trip,
         )
 
     def observed(self) -> RouterState:
@@ -373,6 +377,9 @@ class Agent:
             await self._work(
                 self._sampler.sample, self._daemons.config, self._plan, self.publisher.watched()
             )
+            moving = self._sampler.sampled.send_rate, self._sampler.sampled.receive_rate
+            if max(moving) > buffers.TELLING_RATE:
+                self.look("sysctls")  # the buffers follow
             await asyncio.sleep(self._sampler.interval)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .core.config import PACKAGE
-from .core.plan.sysctls import BUFFER_FLOOR, RMEM, WMEM
+from .core.plan import buffers
+from .core.plan.sysctls import RMEM, WMEM
 from .core.view import View
 from .errors import AgentError, BusError
 
@@ -208,7 +209,7 @@ def _buffers(view: View) -> Iterator[Row]:
     for key in (RMEM, WMEM):
         values = (view.facts.sysctl(key) or "").split()
         if len(values) == 3 and values[2].isdigit():
-            enough = int(values[2]) >= BUFFER_FLOOR
+            enough = int(values[2]) >= buffers.FLOOR
             yield row(
                 key,
                 "ok" if enough else "warning",

@@ -22,6 +22,8 @@ from .system.nftables import Nftables
 #: Seconds between samples, and how many are kept: the last five minutes for the graph.
 INTERVAL = 3.0
 POINTS = 100
+#: Samples that count as lately: a minute.
+RECENT = 20
 
 
 @dataclass
@@ -36,6 +38,7 @@ class _Device:
 class Sampler:
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
+        self._before: dict[str, int] = {}
         self.sampled = Sampled(INTERVAL, POINTS)
 
     @property
@@ -57,13 +60,32 @@ class Sampler:
             interval=INTERVAL,
             points=POINTS,
             devices=devices,
+            send_rate=sum(max(t.tx_rates[-RECENT:], default=0) for _, t in devices),
+            receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
+            round_trip=self._round_trip(found),
             subflows=tuple(sorted(by_address.items())),
             connections=sum(1 for c in found if c.token),
             server_connections=len(served),
             server_clients=len({c.sockets[0].remote for c in served}),
-            counters=tuple(sorted(counters.mptcp_counters().items())),
+            counters=tuple(sorted(self._counters().items())),
             redirected=self._redirected(plan) if watched else self.sampled.redirected,
         )
+
+    def ignore_so_far(self) -> None:
+        """Count MPTCP events from here on: trying out the engines made some."""
+        self._before = counters.mptcp_counters()
+
+    def _counters(self) -> dict[str, int]:
+        now = counters.mptcp_counters()
+        return {name: value - self._before.get(name, 0) for name, value in now.items()}
+
+    def _round_trip(self, found: tuple[connections.Proxied, ...]) -> float:
+        """Of the slowest path; stays as it was while nobody uses the paths."""
+        shortest: dict[str, int] = {}
+        for sock in (s for c in found for s in c.sockets if s.info.min_rtt):
+            key = f"{sock.local} {sock.remote}"
+            shortest[key] = min(shortest.get(key, sock.info.min_rtt), sock.info.min_rtt)
+        return max(shortest.values()) / 1e6 if shortest else self.sampled.round_trip
 
     def _traffic(self, device: str, rx: int, tx: int) -> DeviceTraffic:
         now = time.monotonic()

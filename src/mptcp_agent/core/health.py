@@ -32,9 +32,9 @@ class Health:
     """Everything known at one moment.
 
     ``redirector``: the local proxy process accepts connections. ``refused``: addresses that
-    can be reached, but nobody listens there; ``listening``: somebody does. ``dead_peers``: peers (section names) that accept
-    connections and do nothing with them. ``idle``: no proxied connection would be cut by
-    changing the peer.
+    can be reached, but nobody listens there; ``listening``: somebody does. ``dead_peers``:
+    peers (section names) that accept connections and do nothing with them. ``idle``: no
+    proxied connection would be cut by changing the peer.
     """
 
     paths: tuple[PathHealth, ...] = ()

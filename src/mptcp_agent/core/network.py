@@ -51,6 +51,11 @@ class Facts:
     """Sysctls of interest that exist here, with their present values."""
     memory: int = 0
     """MemTotal in bytes; 0 = unknown."""
+    send_rate: float = 0.0
+    """bit/s that all WANs together have lately sent at their best; 0 = not measured."""
+    receive_rate: float = 0.0
+    round_trip: float = 0.0
+    """Seconds, of the slowest path in use while it is not busy; 0 = not measured."""
 
     def interface(self, name: str) -> Interface | None:
         return next((i for i in self.interfaces if i.name == name), None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import __version__
 from .health import PathHealth
+from .plan import buffers
 from .plan.firewall import Mode
 from .plan.paths import usable_wans
 from .plan.sysctls import RMEM, WMEM
@@ -18,7 +19,7 @@ Document = dict[str, Any]  # JSON
 
 def judge(view: View) -> tuple[State, str]:
     """The state of the whole and its reason, in words for a person."""
-    config, plan = view.config, view.plan
+    config = view.config
     if config is None:
         return "error", _first_error(view) or "the configuration has not been read yet"
     if not config.globals.enabled:
@@ -292,11 +293,9 @@ def _buffers(view: View) -> Document:
         value = (view.facts.sysctl(key) or "").split()
         return int(value[2]) if len(value) == 3 and value[2].isdigit() else None
 
-    setting = view.config.globals.buffers if view.config else "auto"
-    if setting == "off":
+    rmem, wmem = most(RMEM), most(WMEM)
+    if view.config is None or view.config.globals.buffers == "off":
         reason = "left alone, as configured"
-    elif setting != "auto":
-        reason = "set in the configuration"
     else:
-        reason = "as large as one connection over all links needs, within what memory allows"
-    return {"rmem": most(RMEM), "wmem": most(WMEM), "reason": reason}
+        _, reason = buffers.wanted(view.config, view.facts, wmem or 0, sending=True)
+    return {"rmem": rmem, "wmem": wmem, "reason": reason}

@@ -50,6 +50,11 @@ class Sampled:
     interval: float = 0.0
     points: int = 0
     devices: tuple[tuple[str, DeviceTraffic], ...] = ()
+    send_rate: float = 0.0
+    """bit/s that all WANs together have sent at their best, of the last minute."""
+    receive_rate: float = 0.0
+    round_trip: float = 0.0
+    """Seconds: the longest of the subflows' shortest round trips; 0 = no subflow."""
     subflows: tuple[tuple[str, int], ...] = ()
     """Subflows by local address."""
     connections: int = 0

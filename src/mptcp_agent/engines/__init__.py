@@ -61,4 +61,5 @@ def choose(name: str, builds: Mapping[str, Build], roles: Collection[Role]) -> t
     engine = ENGINES[name]
     build = builds.get(name, Build(name))
     missing = {engine.programs[role] for role in roles if not build.program(role)}
-    raise EngineError(f"{' and '.join(sorted(missing))} of {name} not installed: {engine.packages}")
+    of = "" if missing == {name} else f" of {name}"
+    raise EngineError(f"{' and '.join(sorted(missing))}{of} not installed: {engine.packages}")

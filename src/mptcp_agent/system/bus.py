@@ -65,7 +65,8 @@ class Bus:
         try:
             ubus.connect(self._path) if self._path else ubus.connect()
         except (RuntimeError, OSError) as error:
-            raise BusError(f"ubusd does not answer ({error}): is it running?") from error
+            message = " ".join(str(error).split())
+            raise BusError(f"ubusd does not answer ({message}): is it running?") from error
         new = _sockets() - before
         if len(new) != 1:
             ubus.disconnect(False)

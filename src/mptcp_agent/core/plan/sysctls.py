@@ -8,6 +8,7 @@ from ..config import Config
 from ..network import Facts
 from ..state import Sysctl
 from ..wans import WanLink
+from . import buffers
 
 #: Wanted value and why, by key; ``facts`` names those that exist on this kernel.
 MPTCP = {
@@ -24,12 +25,6 @@ MPTCP = {
 }
 
 RMEM, WMEM = "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"
-
-#: Below 1 MiB two links carry less than the better one alone (measured at 70 Mbit/s, 100 ms).
-BUFFER_FLOOR = 1 << 20
-#: At most this share of the memory for the buffer of one connection: on 64 MB that is 1 MiB.
-BUFFER_MEMORY_SHARE = 64
-
 
 def keys(devices: Iterable[str]) -> tuple[str, ...]:
     """Every sysctl the plan may want to know or set."""
@@ -58,14 +53,6 @@ def _mptcp(facts: Facts) -> Iterator[Sysctl]:
             yield Sysctl(key, value)
 
 
-def buffer_limit(config: Config, memory: int, present: int) -> int:
-    """Bytes the third value of tcp_rmem or tcp_wmem should be, unless buffers are off."""
-    if config.globals.buffers != "auto":
-        return int(config.globals.buffers)
-    bound = memory // BUFFER_MEMORY_SHARE if memory else BUFFER_FLOOR
-    return max(present, min(BUFFER_FLOOR, bound))
-
-
 def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:
     if config.globals.buffers == "off":
         return
@@ -74,7 +61,7 @@ def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:
         if len(present) != 3 or not all(p.isdigit() for p in present):
             continue
         low, start, most = map(int, present)
-        wanted = buffer_limit(config, facts.memory, most)
+        wanted, _ = buffers.wanted(config, facts, most, sending=key == WMEM)
         # Planned also where it is so already: the agent may have set it, and what it has set
         # and no longer plans is put back. min <= default <= max, or the kernel starts
         # connections above their limit.
