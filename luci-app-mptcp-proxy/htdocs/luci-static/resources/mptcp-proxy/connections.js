@@ -102,7 +102,7 @@ class Table {
 			[ format.size(c.rx_bytes) ], [ format.size(c.tx_bytes) ]
 		];
 		const row = E('tr', { 'class': 'tr', 'data-key': token, 'data-connection': token }, cells.map((cell, i) =>
-			E('td', { 'class': `td mptcp-${COLUMNS[i][0]}`, 'data-title': COLUMNS[i][1] }, cell)));
+			E('td', { 'class': `td mptcp-col-${COLUMNS[i][0]}`, 'data-title': COLUMNS[i][1] }, cell)));
 
 		return open ? [ row, E('tr', { 'class': 'tr mptcp-fold', 'data-key': `fold ${token}` }, [
 			E('td', { 'class': 'td', 'colspan': COLUMNS.length }, [ subflowTable(c) ])

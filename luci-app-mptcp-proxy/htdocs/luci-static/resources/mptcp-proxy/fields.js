@@ -158,6 +158,15 @@ function add(section, kind, option, title, help, more) {
 	for (const condition of [].concat(depends ?? []))
 		field.depends(condition);
 
+	/* what is the default anyway need not be written */
+	if (field.default != null && field.rmempty) {
+		const write = field.write;
+
+		field.write = function(section_id, value) {
+			return String(value) == String(this.default) ? this.remove(section_id) : write.call(this, section_id, value);
+		};
+	}
+
 	if (type != widgets.NetworkSelect)
 		field.textvalue = shown(rule, new Map(values ?? []));
 

@@ -23,7 +23,7 @@ function compare(a, b) {
 
 /* A sorted copy; by is a key of KEYS, down puts the largest first */
 function sorted(connections, by, down) {
-	const key = KEYS[by] ?? KEYS.rx;
+	const key = Object.hasOwn(KEYS, by) ? KEYS[by] : KEYS.rx;
 
 	return [ ...connections ].sort((a, b) =>
 		(down ? -1 : 1) * compare(key(a), key(b)) ||

@@ -1,0 +1,30 @@
+/*
+ * Loads a module of the app without a browser: what LuCI's loader does, with classes that are
+ * plain objects, and texts that are not translated.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export const APP = fileURLToPath(new URL('../../../luci-app-mptcp-proxy/', import.meta.url));
+export const RESOURCES = `${APP}htdocs/luci-static/resources/`;
+export const SCHEMA = fileURLToPath(new URL('../../../schema/', import.meta.url));
+
+const REQUIRE = /^'require (\S+)(?: as (\w+))?';$/gm;
+
+String.prototype.format = function(...args) {
+	return this.replace(/%[sd]/g, () => String(args.shift()));
+};
+
+export function load(name, given = {}) {
+	const source = readFileSync(`${RESOURCES}${name.replaceAll('.', '/')}.js`, 'utf8');
+	const known = { baseclass: { extend: properties => properties }, _: text => text, ...given };
+
+	for (const [ , module, as ] of source.matchAll(REQUIRE))
+		known[as ?? module] ??= load(module);
+
+	return new Function(...Object.keys(known), source)(...Object.values(known));
+}
+
+export function schema(name) {
+	return JSON.parse(readFileSync(`${SCHEMA}${name}.schema.json`, 'utf8'));
+}

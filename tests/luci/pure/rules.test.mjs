@@ -1,0 +1,57 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { load, schema } from './load.mjs';
+
+const { OPTIONS, check } = load('mptcp-proxy.rules');
+const { $defs } = schema('mptcp-proxy');
+
+/* One rule as the schema would say it */
+function asSchema(rule) {
+	const text = { type: 'string' };
+
+	switch (rule.type) {
+	case 'flag': return { type: 'boolean', default: rule.standard };
+	case 'choice': return { ...text, enum: rule.of, default: rule.standard };
+	case 'number': return { type: 'integer', minimum: rule.from, maximum: rule.to, default: rule.standard };
+	case 'list': return { type: 'array', items: { ...text, format: rule.each }, uniqueItems: true, default: rule.standard };
+	default: return { ...text, format: rule.each, pattern: rule.pattern?.source, 'x-secret': rule.secret, default: rule.standard };
+	}
+}
+
+const bare = ({ description, minItems, 'x-allowed': allowed, ...rest }) => rest;
+const clean = object => JSON.parse(JSON.stringify(object));
+
+test('the table is the schema, section by section', () => {
+	const kinds = Object.keys($defs).filter(kind => kind != 'sections');
+
+	assert.deepEqual(Object.keys(OPTIONS).sort(), kinds.sort());
+
+	for (const kind of kinds) {
+		const { properties, required = [] } = $defs[kind];
+
+		assert.deepEqual(Object.keys(OPTIONS[kind]), Object.keys(properties), kind);
+		assert.deepEqual(Object.keys(OPTIONS[kind]).filter(option => OPTIONS[kind][option].required), required, kind);
+
+		for (const option of Object.keys(properties))
+			assert.deepEqual(clean(asSchema(OPTIONS[kind][option])), clean(bare(properties[option])), `${kind}.${option}`);
+	}
+});
+
+test('the ends of every range are in it, what is beside them is not', () => {
+	for (const [ kind, options ] of Object.entries(OPTIONS))
+		for (const [ option, { type, from, to } ] of Object.entries(options))
+			if (type == 'number') {
+				for (const value of [ from, to ])
+					assert.equal(check(kind, option, String(value)), true);
+				for (const value of [ from - 1, to + 1, 'x', '', '1.5', '1e3', ' ' ])
+					assert.equal(typeof(check(kind, option, String(value))), 'string', `${kind}.${option} ${value}`);
+			}
+});
+
+test('a message says what is expected', () => {
+	assert.equal(check('peer', 'port', '0'), 'Expected: a whole number from 1 to 65535');
+	assert.equal(check('peer', 'address', 'a b'), 'Expected: an IP address or a host name');
+	assert.equal(check('wan', 'role', 'x'), 'Expected: subflow, backup, off');
+	assert.equal(typeof(check('globals', 'buffers', '12')), 'string');
+	assert.equal(check('globals', 'buffers', 'auto'), true);
+});
