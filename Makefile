@@ -15,11 +15,12 @@ OLDEST := build/venv-oldest
 export PYTHONPATH := $(CURDIR)/src:$(CURDIR)/tests
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup packages demo test bench soak lint clean distclean
+.PHONY: help setup packages demo test bench soak lint clean distclean docs
 
 help:
 	@echo 'make demo    two routers, two links, one TCP stream over both (ENGINE= REDIRECT= TOPOLOGY= LINKS= HOLD=1)'
 	@echo 'make test    every test, on the newest and then on the oldest libraries (ARGS= for pytest)'
+	@echo 'make docs    the configuration reference of the README, from the schema'
 	@echo 'make lint    ruff and mypy --strict'
 	@echo 'make bench   measured figures, against peers'
 	@echo 'make soak    random faults (MINUTES= SEED=)'
@@ -53,6 +54,9 @@ demo: setup
 test: setup
 	@$(PY) -m pytest $(ARGS) tests
 	@$(OLDEST)/bin/python -m pytest $(ARGS) $(wildcard tests/unit tests/kernel)
+
+docs: setup
+	@$(PY) -m reference README.md
 
 lint: setup
 	@$(PY) -m ruff check --output-format concise .
