@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .core.describe import place, sentence
@@ -25,9 +25,13 @@ class _Trouble:
 
 
 class Retries:
-    """Remembers changes by what they say; forgets them once they are no longer called for."""
+    """Remembers changes by what they say; forgets them once they are no longer called for.
 
-    def __init__(self) -> None:
+    ``clock`` gives seconds and never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._trouble: dict[str, _Trouble] = {}
         self._done: dict[str, float] = {}
         self._reported: dict[str, str] = {}
@@ -35,7 +39,7 @@ class Retries:
     def due(self, changes: Iterable[Change]) -> tuple[Change, ...]:
         """The changes to carry out now. One that was carried out a moment ago and is called
         for again did not stick, and waits."""
-        now = time.monotonic()
+        now = self._clock()
         changes = tuple(changes)
         wanted = {sentence(c) for c in changes}
         self._trouble = {k: t for k, t in self._trouble.items() if k in wanted}
@@ -58,7 +62,7 @@ class Retries:
 
     def note(self, tried: Iterable[Change], failed: Mapping[str, str]) -> None:
         """What became of the changes; ``failed`` holds reasons by their sentence."""
-        now = time.monotonic()
+        now = self._clock()
         for change in tried:
             key = sentence(change)
             if key in failed:
@@ -86,7 +90,7 @@ class Retries:
 
     def next_in(self) -> float:
         """Seconds until the next try; infinite where none is due."""
-        now = time.monotonic()
+        now = self._clock()
         return min((t.due - now for t in self._trouble.values()), default=float("inf"))
 
     def problems(self) -> tuple[Problem, ...]:

@@ -12,7 +12,6 @@ from unit.examples import (
     ISP_WAN1,
     LAN,
     LOOPBACK,
-    WAN1,
     WANS,
     config,
     router,
