@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import statistics
 import struct
-import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace, second_way, until
+from kernel.namespaces import Namespace, cost, second_way, until
 
 from mptcp_agent.core.sockets import MptcpSocket, TcpSocket
 from mptcp_agent.core.state import Endpoint
@@ -265,17 +263,9 @@ def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str])
         kept += [socket.create_connection(("127.0.0.1", port)), listener.accept()[0]]
     with capsys.disabled():
         print()
-        for name, call in (
-            ("tcp_sockets() of 500", diag.tcp_sockets),
-            ("tcp_sockets(port) of none", lambda: diag.tcp_sockets(remote_port=1)),
-            ("connections() of none", diag.connections),
-        ):
-            spent = []
-            for _ in range(20):
-                began = time.thread_time()
-                call()
-                spent.append(time.thread_time() - began)
-            print(f"  diag.{name}: median {statistics.median(spent) * 1e3:.2f} ms of CPU")
+        print(cost("diag.tcp_sockets() of 500", diag.tcp_sockets, 20))
+        print(cost("diag.tcp_sockets(port) of none", lambda: diag.tcp_sockets(remote_port=1), 20))
+        print(cost("diag.connections() of none", diag.connections, 20))
     for each in kept:
         each.close()
     listener.close()

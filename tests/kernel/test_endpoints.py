@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel.namespaces import Namespace, second_way, until
+from kernel.namespaces import Namespace, cost, second_way, until
 
 from mptcp_agent.core.state import Endpoint, EndpointFlag, Limits
 from mptcp_agent.errors import KernelError
@@ -235,9 +233,4 @@ def test_observing_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str
     with capsys.disabled():
         print()
         for call in (manager.observe, manager.limits):
-            spent = []
-            for _ in range(50):
-                began = time.thread_time()
-                call()
-                spent.append(time.thread_time() - began)
-            print(f"  PathManager.{call.__name__}: median {statistics.median(spent) * 1e3:.2f} ms of CPU")
+            print(cost(f"PathManager.{call.__name__}", call))
