@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from contract.router import Router, running
 from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants
 
 
@@ -49,3 +50,22 @@ def ubus(request: pytest.FixtureRequest) -> str:
 def uci(request: pytest.FixtureRequest) -> str:
     """The `uci` command."""
     return str(real("UCI_CLI")) if request.param == "real" else str(OPENWRT / "bin" / "uci")
+
+
+@pytest.fixture(scope="module", params=variants("ROUTER"))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whose daemons: `stand-in` or `real`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def router(kind: str) -> Iterator[Router]:
+    """A router without links, for tests that leave nothing behind."""
+    with running(kind) as started:
+        yield started
+
+
+@pytest.fixture
+def call(router: Router) -> Iterator[Caller]:
+    with router.caller() as connected:
+        yield connected

@@ -62,6 +62,7 @@ class Peer:
         self._writer: asyncio.StreamWriter | None = None
         self._seq = 0
         self._waiting: dict[tuple[int, int], _Wait] = {}
+        self._registering = asyncio.Lock()
         self.registered = asyncio.Event()
         """Set while every object is on the bus."""
 
@@ -144,9 +145,10 @@ class Peer:
             await asyncio.sleep(RETRY)
 
     async def _register(self) -> None:
-        for obj in list(self._objects):
-            if not obj.ident:
-                await self._add(obj)
+        async with self._registering:
+            for obj in list(self._objects):
+                if not obj.ident:
+                    await self._add(obj)
         if self._writer is not None and all(obj.ident for obj in self._objects):
             self.registered.set()
 
