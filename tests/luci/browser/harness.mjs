@@ -87,7 +87,7 @@ export async function open(t, path, w, { width = 1100, height = 900, dark = fals
 	page.on('pageerror', error => page.errors.push(String(error)));
 	page.on('console', message => message.type() == 'error' && !/Failed to load resource/.test(message.text()) && page.errors.push(message.text()));
 	page.on('dialog', dialog => { page.errors.push(`dialog: ${dialog.message()}`); dialog.dismiss() });
-	page.setDefaultTimeout(10000);
+	page.setDefaultTimeout(20000);
 
 	if (REAL) {
 		await page.route(/\/ubus(\/|\?|$)/, async route => {
@@ -111,7 +111,7 @@ export async function open(t, path, w, { width = 1100, height = 900, dark = fals
 }
 
 /* Until it holds, or the deadline: what a page does takes its time */
-export async function eventually(check, deadline = 5000) {
+export async function eventually(check, deadline = 15000) {
 	for (const end = Date.now() + deadline; ; await new Promise(resolve => setTimeout(resolve, 50)))
 		try {
 			return await check();

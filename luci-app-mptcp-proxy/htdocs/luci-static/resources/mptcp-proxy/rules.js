@@ -12,7 +12,7 @@ const OPTIONS = {
 		engine: { type: 'choice', of: [ 'auto', 'sing-box', 'shadowsocks-rust', 'shadowsocks-libev' ], standard: 'auto' },
 		redirect: { type: 'choice', of: [ 'auto', 'nftables', 'iptables' ], standard: 'auto' },
 		log_level: { type: 'choice', of: [ 'error', 'warning', 'info', 'debug' ], standard: 'info' },
-		buffers: { type: 'text', pattern: /^(auto|off|[0-9]{5,10})$/, standard: 'auto' }
+		buffers: { type: 'text', pattern: /^(auto|off|[1-9][0-9]{4,8})$/, standard: 'auto' }
 	},
 	peer: {
 		address: { type: 'list', each: 'host', required: true },

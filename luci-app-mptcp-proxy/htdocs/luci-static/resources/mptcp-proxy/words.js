@@ -31,12 +31,6 @@ const TROUBLES = {
 	failed: { label: _('Error'), tone: 'bad', reason: _('The agent answered with an error.') }
 };
 
-const ROLES = {
-	subflow: _('carries traffic'),
-	backup: _('backup'),
-	off: _('not used')
-};
-
 const PEERS = {
 	'in use': _('in use'),
 	standby: _('standby'),
@@ -100,7 +94,6 @@ function field(where) {
 return baseclass.extend({
 	state, wan, event, field,
 	trouble: name => TROUBLES[name],
-	role: name => word(ROLES, name),
 	peer: name => word(PEERS, name),
 	mode: name => word(MODES, name)
 });
