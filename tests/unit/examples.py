@@ -97,8 +97,8 @@ def router(
     *interfaces: Interface,
     down: Iterable[str] = (),
     resolved: Mapping[str, tuple[str, ...]] | None = None,
+    sysctls: Mapping[str, str] | None = None,
     memory: int = 256 << 20,
-    **sysctls: str,
 ) -> Facts:
     """A router with these interfaces, whose addresses the kernel has as well; the devices in
     ``down`` have no carrier."""
@@ -106,7 +106,7 @@ def router(
     known = {
         **SYSCTLS,
         **{f"net/ipv4/conf/{d}/{n}": v for d in devices for n, v in DEVICE_SYSCTLS.items()},
-        **sysctls,
+        **(sysctls or {}),
     }
     return Facts(
         interfaces=interfaces,

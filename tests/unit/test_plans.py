@@ -140,8 +140,7 @@ SCENARIOS = {
         health(("wan1", "10.1.1.70"), ("wan1", "10.2.2.70")),
     ),
     "all-paths-dead": Scenario(
-        "Nothing answers: the LAN goes out directly, endpoints, routes and proxy stay as they "
-        "are.",
+        "Nothing answers: the LAN goes out directly, endpoints, routes and proxy stay as they are.",
         BRIDGE_CLIENT,
         BRIDGE,
         health(*((w, a) for w in ("wan1", "wan2") for a in ("10.1.1.70", "10.2.2.70"))),

@@ -1,0 +1,312 @@
+"""Which peer, which address, which WANs; and the kernel settings of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.examples import (
+    BRIDGE,
+    BRIDGE_BOTH,
+    BRIDGE_CLIENT,
+    BRIDGE_SERVER,
+    BRIDGE_WAN1,
+    BRIDGE_WAN2,
+    CLIENT,
+    ISP_CLIENT,
+    LAN,
+    LOOPBACK,
+    MEANS,
+    PEER,
+    READY,
+    SING_BOX,
+    WANS,
+    Sections,
+    config,
+    health,
+    router,
+    section,
+)
+
+from mptcp_agent.core.health import Health
+from mptcp_agent.core.network import Facts, Interface
+from mptcp_agent.core.plan import Plan, buffers, plan
+from mptcp_agent.core.plan.paths import Choice
+from mptcp_agent.core.state import RouterState, Sysctl
+
+NEAR1, NEAR2 = "10.1.1.70", "10.2.2.70"
+TWO: Sections = {
+    **BRIDGE_CLIENT,
+    "r6000": section("peer", address=["10.1.1.60", "10.2.2.60"]),
+    "client": section("client", peer=["r7000", "r6000"]),
+}
+ALL_OF_R7000 = tuple((w, a) for w in WANS for a in (NEAR1, NEAR2))
+NO_WAN1 = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, down=["eth1"])
+NO_WAN = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, down=["eth1", "eth2"])
+
+
+def choice(peer: str, address: str, sections: Sections = TWO) -> Choice:
+    found = config(sections).peer(peer)
+    assert found is not None
+    return Choice(found, address)
+
+
+def chosen(found: Plan) -> str | None:
+    return f"{found.choice.peer.name} {found.choice.address}" if found.choice else None
+
+
+def all_listen(seen: Health, *, idle: bool = False) -> Health:
+    """Somebody listens at every address; proxied connections run unless ``idle``."""
+    return replace(seen, idle=idle, listening=frozenset({NEAR1, NEAR2, "10.1.1.60", "10.2.2.60"}))
+
+
+@pytest.mark.parametrize(
+    ("facts", "seen", "now", "expected"),
+    [
+        # nothing known, nothing in use: the first address of the first peer
+        (BRIDGE, READY, None, f"r7000 {NEAR1}"),
+        # one path down: the address is still reached over the other WAN
+        (BRIDGE, health(("wan1", NEAR1)), None, f"r7000 {NEAR1}"),
+        # all paths to the address down: the peer's next address
+        (BRIDGE, health(("wan1", NEAR1), ("wan2", NEAR1)), None, f"r7000 {NEAR2}"),
+        # the WAN of the address unplugged: reached by way of the other
+        (NO_WAN1, READY, None, f"r7000 {NEAR1}"),
+        # all paths to the peer down: the next peer
+        (BRIDGE, health(*ALL_OF_R7000), None, "r6000 10.1.1.60"),
+        (BRIDGE, replace(READY, dead_peers=frozenset({"r7000"})), None, "r6000 10.1.1.60"),
+        (BRIDGE, replace(READY, refused=frozenset({NEAR1, NEAR2})), None, "r6000 10.1.1.60"),
+        (BRIDGE, replace(READY, refused=frozenset({NEAR1})), None, f"r7000 {NEAR2}"),
+        # nobody at all
+        (BRIDGE, replace(READY, dead_peers=frozenset({"r7000", "r6000"})), None, None),
+        (NO_WAN, READY, None, None),
+        (NO_WAN, READY, NEAR1, None),
+        # what is in use stays, although the first address would do as well
+        (BRIDGE, READY, NEAR2, f"r7000 {NEAR2}"),
+        (BRIDGE, all_listen(READY), NEAR2, f"r7000 {NEAR2}"),
+        # a worse peer in use stays while it carries connections, and yields when idle
+        (BRIDGE, all_listen(READY), "10.1.1.60", "r6000 10.1.1.60"),
+        (BRIDGE, all_listen(READY, idle=True), "10.1.1.60", f"r7000 {NEAR1}"),
+        # … and only to an address where somebody listens
+        (BRIDGE, READY, "10.1.1.60", "r6000 10.1.1.60"),
+        # what is in use and cannot be reached any more goes, connections or not
+        (BRIDGE, all_listen(health(*ALL_OF_R7000)), NEAR1, "r6000 10.1.1.60"),
+    ],
+)
+def test_the_peer_and_its_address(
+    facts: Facts, seen: Health, now: str | None, expected: str | None
+) -> None:
+    in_use = choice("r6000" if now and now.endswith(".60") else "r7000", now) if now else None
+    found = plan(config(TWO), facts, seen, MEANS, in_use)
+    assert chosen(found) == expected
+
+
+def client_file(found: Plan) -> str:
+    (file,) = (f for f in found.state.files if "client" in f.path)
+    return file.content
+
+
+def test_the_proxy_is_told_of_the_chosen_address_alone() -> None:
+    content = client_file(plan(config(TWO), BRIDGE, READY, MEANS, choice("r7000", NEAR2)))
+    assert NEAR2 in content
+    assert not [a for a in (NEAR1, "10.1.1.60", "10.2.2.60") if a in content]
+
+
+@pytest.mark.parametrize("address", [NEAR1, NEAR2])
+def test_while_nobody_can_be_reached_the_proxy_stays_as_it_is(address: str) -> None:
+    """Nothing restarts when the links come back."""
+    in_use = choice("r7000", address)
+    before = plan(config(TWO), BRIDGE, READY, MEANS, in_use)
+    dark = plan(config(TWO), NO_WAN, READY, MEANS, in_use)
+    assert (before.choice, dark.choice) == (in_use, None)
+    assert dark.state.processes == before.state.processes
+
+
+def test_another_wan_for_the_first_subflow_restarts_nothing() -> None:
+    """The route moves, not the configuration."""
+    before = plan(config(TWO), BRIDGE, READY, MEANS).state
+    after = plan(config(TWO), NO_WAN1, READY, MEANS, choice("r7000", NEAR1)).state
+    assert (after.processes, after.files) == (before.processes, before.files)
+    assert after.routes != before.routes
+
+
+# --- Endpoints ---------------------------------------------------------------------------------
+
+
+def flags(state: RouterState) -> dict[str, str]:
+    return {e.device: "+".join(sorted(e.flags)) for e in state.endpoints}
+
+
+@pytest.mark.parametrize(
+    ("sections", "seen", "expected"),
+    [
+        (BRIDGE_CLIENT, READY, {"eth1": "subflow", "eth2": "subflow"}),
+        (BRIDGE_SERVER, READY, {"eth1": "signal", "eth2": "signal"}),
+        (BRIDGE_BOTH, READY, {"eth1": "signal+subflow", "eth2": "signal+subflow"}),
+        # one of two paths over wan1 is down: it still carries the other
+        (BRIDGE_CLIENT, health(("wan1", NEAR1)), {"eth1": "subflow", "eth2": "subflow"}),
+        (BRIDGE_CLIENT, health(("wan1", NEAR1), ("wan1", NEAR2)), {"eth2": "subflow"}),
+        # no path at all: the peer is dead rather than every link
+        (BRIDGE_CLIENT, health(*ALL_OF_R7000), {"eth1": "subflow", "eth2": "subflow"}),
+    ],
+)
+def test_endpoints(sections: Sections, seen: Health, expected: dict[str, str]) -> None:
+    assert flags(plan(config(sections), BRIDGE, seen, MEANS).state) == expected
+
+
+def eight(*families: str) -> Facts:
+    """Six WANs with an address of each family."""
+    addresses = {"4": "10.{0}.0.2/24", "6": "2001:db8:{0}::2/64"}
+    return router(
+        LAN,
+        *(
+            Interface(f"wan{n}", f"eth{n}", True, tuple(addresses[f].format(n) for f in families))
+            for n in range(1, 7)
+        ),
+    )
+
+
+def test_more_addresses_than_the_kernel_takes() -> None:
+    """Said, and cut; what is left is valid: ids and addresses of their own."""
+    sections: Sections = {
+        "r": {**PEER, "address": ["198.51.100.70", "2001:db8:70::1"]},
+        "client": section("client", peer="r"),
+        **{f"wan{n}": section("wan", interface=f"wan{n}") for n in range(1, 7)},
+    }
+    found = plan(config(sections), eight("4", "6"), READY, MEANS)
+    assert len(found.state.endpoints) == 8
+    assert len({e.id for e in found.state.endpoints}) == 8
+    assert ["12 addresses, and the kernel takes 8" in p.message for p in found.problems] == [True]
+    one_family = plan(config({**sections, "r": PEER}), eight("4", "6"), READY, MEANS)
+    assert len(one_family.state.endpoints) == 6
+    assert {e.address.count(":") for e in one_family.state.endpoints} == {0}
+
+
+def test_a_link_of_the_wrong_family_is_pointed_out() -> None:
+    found = plan(config(BRIDGE_CLIENT), eight("6"), READY, MEANS)
+    assert [p.where for p in found.problems] == [
+        "mptcp-proxy.wan1.interface",
+        "mptcp-proxy.wan2.interface",
+    ]
+    assert "has no IPv4 address" in found.problems[0].message
+    assert found.state.endpoints == ()
+
+
+# --- What a new LAN connection meets -------------------------------------------------------------
+
+BLOCK: Sections = {**BRIDGE_CLIENT, "client": {**CLIENT, "when_down": "block"}}
+NOBODY = health(*ALL_OF_R7000)
+
+
+@pytest.mark.parametrize(
+    ("sections", "seen", "mode", "jumps"),
+    [
+        (BRIDGE_CLIENT, READY, "proxy", ("br-lan",)),
+        (BRIDGE_CLIENT, Health(), "starting", ()),
+        (BRIDGE_CLIENT, NOBODY, "bypass", ()),
+        (BLOCK, READY, "proxy", ("br-lan",)),
+        (BLOCK, Health(), "block", ("br-lan",)),
+        (BLOCK, NOBODY, "block", ("br-lan",)),
+        (BRIDGE_SERVER, READY, "bypass", None),
+    ],
+)
+def test_mode(sections: Sections, seen: Health, mode: str, jumps: tuple[str, ...] | None) -> None:
+    found = plan(config(sections), BRIDGE, seen, MEANS)
+    (firewall,) = found.state.firewalls
+    assert found.mode == mode
+    assert (firewall.redirect.jumps if firewall.redirect else None) == jumps
+    if firewall.redirect:
+        assert firewall.redirect.mode == ("block" if mode == "block" else "proxy")
+
+
+def test_a_warning_of_the_engine_does_not_keep_it_from_running() -> None:
+    hangs = frozenset({("none", False), ("none", True)})
+    means = replace(MEANS, builds={"sing-box": replace(SING_BOX, hangs=hangs)})
+    found = plan(config(BRIDGE_CLIENT), BRIDGE, READY, means)
+    assert [p.severity for p in found.problems] == ["warning"]
+    assert found.mode == "proxy"
+
+
+def test_an_engine_that_cannot_do_the_method_does_not_start() -> None:
+    refuses = replace(SING_BOX, refused=frozenset({"aes-128-gcm"}))
+    found = plan(config(ISP_CLIENT), BRIDGE, READY, replace(MEANS, builds={"sing-box": refuses}))
+    assert [p.where for p in found.problems] == ["mptcp-proxy.vps.method"]
+    assert (found.mode, found.state.processes, found.state.files) == ("bypass", (), ())
+
+
+def test_both_back_ends_are_named_when_none_works() -> None:
+    found = plan(config(BRIDGE_SERVER), BRIDGE, READY, replace(MEANS, backends=("iptables",)))
+    assert [f.backend for f in found.state.firewalls] == ["iptables"]
+    wanted = config({**BRIDGE_SERVER, "globals": section("globals", redirect="nftables")})
+    means = replace(MEANS, backends=("iptables",), missing={"nftables": "no nft"})
+    found = plan(wanted, BRIDGE, READY, means)
+    assert found.state.firewalls == ()
+    assert [p.message for p in found.problems] == [
+        "no firewall back end works here (nftables: no nft)"
+    ]
+
+
+# --- Kernel settings -----------------------------------------------------------------------------
+
+
+def settings(sections: Sections, facts: Facts) -> dict[str, str]:
+    return {s.key: s.value for s in plan(config(sections), facts, READY, MEANS).state.sysctls}
+
+
+def test_only_settings_this_kernel_has() -> None:
+    facts = replace(BRIDGE, sysctls=(("net.mptcp.enabled", "1"),))
+    assert settings(BRIDGE_CLIENT, facts) == {"net.mptcp.enabled": "1"}
+    assert plan(config(BRIDGE_CLIENT), facts, READY, MEANS).state.sysctls == (
+        Sysctl("net.mptcp.enabled", "1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "device", "planned"),
+    [("0", "0", None), ("0", "1", "2"), ("0", "2", "2"), ("1", "0", "2"), ("2", "0", None)],
+)
+def test_rp_filter_only_where_it_is_strict(
+    everywhere: str, device: str, planned: str | None
+) -> None:
+    name = "net/ipv4/conf/{}/rp_filter"
+    present = {name.format("all"): everywhere, name.format("eth1"): device}
+    facts = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, sysctls=present)
+    found = settings(BRIDGE_CLIENT, facts)
+    assert found.get(name.format("eth1")) == planned
+    assert name.format("br-lan") not in found and name.format("all") not in found
+
+
+def test_settings_of_a_wan_that_is_off_or_down_are_left_alone() -> None:
+    off: Sections = {**BRIDGE_CLIENT, "wan2": section("wan", interface="wan2", role="off")}
+    assert "net/ipv4/conf/eth2/rp_filter" not in settings(off, BRIDGE)
+    assert "net/ipv4/conf/eth1/rp_filter" not in settings(BRIDGE_CLIENT, NO_WAN1)
+
+
+@given(
+    st.floats(0, 1e10),
+    st.floats(0, 1e10),
+    st.floats(0, 3),
+    st.integers(0, 1 << 34),
+    st.integers(4096, 1 << 30),
+    st.booleans(),
+)
+def test_a_buffer_limit_once_set_stays(
+    sent: float, received: float, trip: float, memory: int, present: int, sending: bool
+) -> None:
+    facts = replace(BRIDGE, send_rate=sent, receive_rate=received, round_trip=trip, memory=memory)
+    settled, reason = buffers.wanted(config(BRIDGE_CLIENT), facts, present, sending)
+    assert reason
+    assert buffers.wanted(config(BRIDGE_CLIENT), facts, settled, sending)[0] == settled
+    if settled != present:
+        assert settled <= max(memory // buffers.MEMORY_SHARE, buffers.FLOOR)
+
+
+@pytest.mark.parametrize("setting", ["4000000", "off"])
+def test_a_buffer_limit_in_the_configuration(setting: str) -> None:
+    wanted: Sections = {**BRIDGE_CLIENT, "globals": section("globals", buffers=setting)}
+    found = settings(wanted, BRIDGE)
+    expected = None if setting == "off" else "4096 131072 4000000"
+    assert found.get("net.ipv4.tcp_rmem") == expected
+    small: Sections = {**BRIDGE_CLIENT, "globals": section("globals", buffers="10000")}
+    assert settings(small, BRIDGE)["net.ipv4.tcp_rmem"] == "4096 10000 10000"
