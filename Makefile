@@ -3,8 +3,140 @@
 ifneq ($(TOPDIR),)
 
 # --- OpenWrt package --------------------------------------------------------------------------
+# Clone the repository to package/mptcp-agent; luci-app-mptcp-proxy/ and python3-iptables/ are
+# packages of their own. `make ipk` runs these recipes without an SDK (package/sdk).
 
-$(error the OpenWrt package is not written yet)
+include $(TOPDIR)/rules.mk
+
+PKG_NAME:=mptcp-agent
+PKG_VERSION:=0.1.0
+PKG_RELEASE:=1
+PKG_LICENSE:=GPL-2.0-or-later
+PKG_MAINTAINER:=mptcp-agent contributors
+
+# Nothing to compile but byte code: no wheel, no download.
+PYTHON3_PKG_BUILD:=0
+
+include $(INCLUDE_DIR)/package.mk
+include $(TOPDIR)/feeds/packages/lang/python/python3-package.mk
+
+define Package/mptcp-agent/Default
+  SECTION:=net
+  CATEGORY:=Network
+  SUBMENU:=Web Servers/Proxies
+  TITLE:=TCP over all WAN links with Multipath TCP
+endef
+
+# Split packages of the standard library: tests/package/test_dependencies.py. Architectures of
+# jsonschema: those of rust-values.mk.
+define Package/mptcp-agent
+  $(call Package/mptcp-agent/Default)
+  DEPENDS:= \
+	+python3-light \
+	+python3-asyncio \
+	+python3-ctypes \
+	+python3-logging \
+	+python3-multiprocessing \
+	+python3-openssl \
+	+python3-unittest \
+	+python3-urllib \
+	+python3-pyroute2 \
+	+python3-ubus \
+	+(aarch64||arm||i386||loongarch64||mips||mips64||mips64el||mipsel||powerpc||powerpc64||riscv64||x86_64):python3-jsonschema \
+	+rpcd \
+	+nftables-json \
+	+kmod-nft-core \
+	+kmod-nft-fib \
+	+kmod-nft-nat \
+	+kmod-inet-diag
+endef
+
+define Package/mptcp-agent/description
+  Redirects the TCP connections of the LAN into a Shadowsocks client whose
+  connections are Multipath TCP, so that one stream of one client uses all
+  WAN links at once, and serves other routers that do so. Watches the links,
+  keeps routes, rules, MPTCP endpoints and the redirect as they should be,
+  and tells why, over ubus. Needs a proxy engine: sing-box, shadowsocks-rust
+  or shadowsocks-libev.
+endef
+
+define Package/mptcp-agent/conffiles
+/etc/config/mptcp-proxy
+endef
+
+# An engine is a choice, so no dependency of the agent: these packages make it.
+define Package/mptcp-agent-sing-box
+  $(call Package/mptcp-agent/Default)
+  TITLE+= (sing-box)
+  DEPENDS:=+mptcp-agent +sing-box
+endef
+
+define Package/mptcp-agent-sing-box/description
+  mptcp-agent with the engine sing-box, which is in OpenWrt's own feeds.
+endef
+
+define Package/mptcp-agent-shadowsocks-rust
+  $(call Package/mptcp-agent/Default)
+  TITLE+= (shadowsocks-rust)
+  DEPENDS:=+mptcp-agent +shadowsocks-rust-sslocal +shadowsocks-rust-ssserver
+endef
+
+define Package/mptcp-agent-shadowsocks-rust/description
+  mptcp-agent with the engine shadowsocks-rust, from a feed that has it.
+endef
+
+define Package/mptcp-agent-shadowsocks-libev
+  $(call Package/mptcp-agent/Default)
+  TITLE+= (shadowsocks-libev)
+  DEPENDS:=+mptcp-agent +shadowsocks-libev-ss-redir +shadowsocks-libev-ss-server +mptcpize
+endef
+
+define Package/mptcp-agent-shadowsocks-libev/description
+  mptcp-agent with the engine shadowsocks-libev, from a feed that has it.
+endef
+
+define Build/Prepare
+	$(INSTALL_DIR) $(PKG_BUILD_DIR)
+	$(CP) ./src ./schema ./files $(PKG_BUILD_DIR)/
+	find $(PKG_BUILD_DIR) -name __pycache__ -prune -exec rm -rf {} +
+endef
+
+define Build/Configure
+endef
+
+define Build/Compile
+endef
+
+# An application, not a library: nothing goes into site-packages.
+Py3Package/mptcp-agent/filespec=
+
+define Py3Package/mptcp-agent/install
+	$(INSTALL_DIR) $(1)/etc/capabilities $(1)/etc/config $(1)/etc/init.d $(1)/etc/uci-defaults
+	$(INSTALL_DIR) $(1)/lib/upgrade/keep.d $(1)/usr/bin $(1)/usr/lib/mptcp-agent
+	$(INSTALL_DIR) $(1)/usr/share/mptcp-agent
+	$(INSTALL_DATA) $(PKG_BUILD_DIR)/files/mptcp-proxy.capabilities $(1)/etc/capabilities/mptcp-proxy.json
+	$(INSTALL_CONF) $(PKG_BUILD_DIR)/files/mptcp-proxy.config $(1)/etc/config/mptcp-proxy
+	$(INSTALL_BIN) $(PKG_BUILD_DIR)/files/mptcp-proxy.init $(1)/etc/init.d/mptcp-proxy
+	$(INSTALL_BIN) $(PKG_BUILD_DIR)/files/mptcp-proxy.defaults $(1)/etc/uci-defaults/80_mptcp-proxy
+	$(INSTALL_DATA) $(PKG_BUILD_DIR)/files/mptcp-proxy.keep $(1)/lib/upgrade/keep.d/mptcp-agent
+	$(INSTALL_BIN) $(PKG_BUILD_DIR)/files/mptcp-agent $(1)/usr/bin/mptcp-agent
+	$(CP) $(PKG_BUILD_DIR)/src/mptcp_agent $(1)/usr/lib/mptcp-agent/
+	$(CP) $(PKG_BUILD_DIR)/schema $(1)/usr/share/mptcp-agent/
+endef
+
+define Package/mptcp-agent-sing-box/install
+	:
+endef
+
+Package/mptcp-agent-shadowsocks-rust/install=$(Package/mptcp-agent-sing-box/install)
+Package/mptcp-agent-shadowsocks-libev/install=$(Package/mptcp-agent-sing-box/install)
+
+$(eval $(call Py3Package,mptcp-agent))
+$(eval $(call BuildPackage,mptcp-agent))
+$(eval $(call BuildPackage,mptcp-agent-src))
+$(eval $(call BuildPackage,mptcp-agent-sing-box))
+$(eval $(call BuildPackage,mptcp-agent-shadowsocks-rust))
+$(eval $(call BuildPackage,mptcp-agent-shadowsocks-libev))
 
 else
 
@@ -15,12 +147,13 @@ OLDEST := build/venv-oldest
 export PYTHONPATH := $(CURDIR)/src:$(CURDIR)/tests
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup packages demo test bench soak lint clean distclean docs
+.PHONY: help setup packages demo test bench soak lint clean distclean docs ipk
 
 help:
 	@echo 'make demo    two routers, two links, one TCP stream over both (ENGINE= REDIRECT= TOPOLOGY= LINKS= HOLD=1)'
 	@echo 'make test    every test, on the newest and then on the oldest libraries (ARGS= for pytest)'
 	@echo 'make docs    the configuration reference of the README, from the schema'
+	@echo 'make ipk     installable packages for OpenWrt in dist/, without an SDK'
 	@echo 'make lint    ruff and mypy --strict'
 	@echo 'make bench   measured figures, against peers'
 	@echo 'make soak    random faults (MINUTES= SEED=)'
@@ -58,6 +191,17 @@ test: setup
 docs: setup
 	@$(PY) -m reference README.md
 
+# The OpenWrt half above and luci-app-mptcp-proxy/Makefile, run by package/sdk. The same commit
+# makes the same bytes.
+IPK = $(MAKE) -s TOPDIR=$(CURDIR)/package/sdk IPK_BUILD=$(CURDIR)/build/package \
+	IPK_DIST=$(CURDIR)/dist IPK_TOOL=$(CURDIR)/package/ipk.py LMO_TOOL=$(CURDIR)/package/lmo.py
+
+ipk: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+ipk:
+	@rm -rf build/package dist
+	@$(IPK)
+	@$(IPK) -C luci-app-mptcp-proxy
+
 lint: setup
 	@$(PY) -m ruff check --output-format concise .
 	@$(PY) -m mypy
@@ -67,7 +211,7 @@ bench soak:
 
 clean:
 	@$(firstword $(wildcard $(PY)) python3) -m lab.clean
-	@rm -rf build/*.json build/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build/*.json build/logs build/package dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find src tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
