@@ -1,7 +1,7 @@
 """Packs a staged package as .ipk: ``ipk.py STAGED DIRECTORY``.
 
-STAGED holds ``data`` (the files), ``control``, ``conffiles`` and ``postinst-pkg`` (either may
-be empty), as package/sdk writes them. An .ipk is a gzipped tar of three members
+STAGED holds ``data`` (the files), ``control``, ``conffiles``, ``postinst-pkg`` and
+``prerm-pkg`` (each may be empty), as package/sdk writes them. An .ipk is a gzipped tar of three members
 (scripts/ipkg-build of OpenWrt). The same content makes the same bytes: entries sorted, owned
 by root, dated SOURCE_DATE_EPOCH, gzip without name and date.
 """
@@ -22,6 +22,7 @@ _SCRIPT = """#!/bin/sh
 . "${IPKG_INSTROOT}/lib/functions.sh"
 default_%s $0 $@
 """
+_SCRIPTS = ("postinst", "prerm")
 
 
 def pack(staged: Path, directory: Path, epoch: int) -> Path:
@@ -30,11 +31,11 @@ def pack(staged: Path, directory: Path, epoch: int) -> Path:
     control = (staged / "control").read_text()
     fields = dict(line.partition(": ")[::2] for line in control.splitlines() if ": " in line)
     members = {"control": _control(control, len(data))}
-    for name in ("conffiles", "postinst-pkg"):
+    for name in ("conffiles", "postinst-pkg", "prerm-pkg"):
         text = (staged / name).read_text().strip()
         if text:
             members[name] = f"{text}\n"
-    members |= {script: _SCRIPT % script for script in ("postinst", "prerm")}
+    members |= {script: _SCRIPT % script for script in _SCRIPTS}
     parts = {
         "debian-binary": b"2.0\n",
         "data.tar.gz": _gzip(data),
@@ -62,7 +63,7 @@ def _control(text: str, size: int) -> str:
 def _control_files(members: dict[str, str]) -> Iterator[Entry]:
     yield _directory(".")
     for name, text in sorted(members.items()):
-        mode = 0o755 if text.startswith("#!") or name.startswith("post") else 0o644
+        mode = 0o755 if name.removesuffix("-pkg") in _SCRIPTS else 0o644
         yield _entry(name, mode, len(text.encode())), text.encode()
 
 

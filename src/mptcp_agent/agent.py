@@ -33,12 +33,11 @@ from .core.view import ProcessView, View
 from .daemons import ASKED, Daemons
 from .errors import AgentError, ServiceError
 from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
-from .means import find_means, read_uci
+from .means import engine_builds, find_means, read_uci
 from .publisher import Publisher
 from .retry import Retries
 from .sampler import Sampler
 from .system.bus import Bus
-from .system.engine_builds import EngineBuilds
 from .system.netlink_events import NetlinkEvents
 from .system.resolver import resolve
 from .watcher import Watcher
@@ -75,7 +74,7 @@ class Agent:
         self.publisher = Publisher(self._bus, self.view, self.preview, self.reload)
         self._daemons = Daemons(self._bus, schema, self.look, self.publisher.register)
         self._machine = Machine()
-        self._engines = EngineBuilds(STATE_DIRECTORY)
+        self._engines = engine_builds(STATE_DIRECTORY)
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._news = asyncio.Event()
         self._dirty: set[str] = set(EVERYTHING)
@@ -102,6 +101,7 @@ class Agent:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        Path(HANDOVER).unlink(missing_ok=True)  # it was meant for the agent before this one
 
         events = NetlinkEvents()
         for descriptor in events.filenos():

@@ -41,6 +41,7 @@ define _recipe
   $(file >$(BUILD_DIR)/ipk/$(1)/control,$(call _control,$(1)))
   $(file >$(BUILD_DIR)/ipk/$(1)/conffiles,$(Package/$(1)/conffiles))
   $(file >$(BUILD_DIR)/ipk/$(1)/postinst-pkg,$(Package/$(1)/postinst))
+  $(file >$(BUILD_DIR)/ipk/$(1)/prerm-pkg,$(Package/$(1)/prerm))
 
   .PHONY: ipk-$(1)
   all: ipk-$(1)
