@@ -16,10 +16,9 @@ from .core.state import Process
 from .core.view import ProcessView, View
 from .errors import AgentError, BusError
 from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
-from .means import find_means, read_uci
+from .means import engine_builds, find_means, read_uci
 from .system import processes
 from .system.bus import Bus
-from .system.engine_builds import EngineBuilds
 from .system.resolver import resolve
 from .system.services import Running, Services
 
@@ -61,7 +60,7 @@ class Alone:
         if config:
             if config.client:
                 self._health = Health(redirector=processes.listens(config.client.local_port))
-            means = find_means(config, EngineBuilds(STATE_DIRECTORY), machine, CONFIG_DIRECTORY)
+            means = find_means(config, engine_builds(STATE_DIRECTORY), machine, CONFIG_DIRECTORY)
             self._plan = plan(config, self._facts, self._health, means)
         self._observed = replace(
             sight.observed, state=replace(sight.observed.state, processes=instances)

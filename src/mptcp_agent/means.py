@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from .core.plan import Means
 from .engines import ENGINES
 from .errors import BusError
 from .machine import Machine
+from .system import deaf
 from .system.engine_builds import EngineBuilds
 
 Call = Callable[[str, str, Mapping[str, object]], dict[str, Any]]
@@ -30,6 +32,12 @@ def read_uci(call: Call) -> reader.Values:
         raise
     values = reply.get("values")
     return values if isinstance(values, dict) else {}
+
+
+def engine_builds(directory: str) -> EngineBuilds:
+    """The installed engines, to be found out; trials leave files in ``directory``."""
+    deafener = (sys.executable, "-I", deaf.__file__) if deaf.supported() else ()
+    return EngineBuilds(directory, deafener=deafener)
 
 
 def find_means(config: Config, engines: EngineBuilds, machine: Machine, directory: str) -> Means:

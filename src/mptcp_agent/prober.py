@@ -72,8 +72,10 @@ class Prober:
             one = self._paths.get(key)
             if one is None:
                 one = self._paths[key] = _Followed(target, Path(target.settings, next_at=now))
-            elif one.target != target:
+            elif replace(one.target, settings=target.settings) != target:
                 self._retarget(one, target, now)
+            elif one.target != target:
+                one.target, one.path = target, path_health.resettled(one.path, target.settings, now)
         self._wake.set()
 
     def _retarget(self, one: _Followed, target: Target, now: float) -> None:
@@ -115,8 +117,7 @@ class Prober:
         return frozenset(
             address
             for address, all_ in by_address.items()
-            if any(one.refusals >= REFUSED for one in all_)
-            and not any(one.listens for one in all_)
+            if any(one.refusals >= REFUSED for one in all_) and not any(one.listens for one in all_)
         )
 
     def listening(self) -> frozenset[str]:

@@ -101,7 +101,8 @@ class Publisher:
 
         peer = view.plan.choice.peer.name if view.plan.choice else None
         if peer != self._peer and (peer or self._peer):
-            self._tell("peer", self._peer or "none", peer or "none", "the first that answers")
+            why = "the first that answers" if peer else "none of them answers"
+            self._tell("peer", self._peer or "none", peer or "none", why)
         self._peer = peer
 
         wans = {}

@@ -40,7 +40,7 @@ TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, haste=0.4)
 #: Seconds for which a peer that hung is left out, doubled each time, and the most.
 LEFT_OUT, LONGEST_LEFT_OUT = 60.0, 900.0
 #: Seconds between readings of the sockets: while data moves, while connections wait, idle.
-MOVING, WAITING, IDLE = 0.05, 0.25, 1.0
+MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
 #: Readings may take this share of a core.
 SHARE = 0.02
 #: Seconds without any proxied connection after which nothing is lost by changing the peer.
@@ -92,11 +92,10 @@ class Watcher:
     def follow(self, config: Config, plan: Plan) -> None:
         """Watch what this plan uses."""
         self._config, self._plan = config, plan
-        self._prober.follow(_targets(plan))
-        to = plan.choice.address if plan.choice else None
-        if to and to != self._tunnel_to:
-            self._tunnel_to = to
+        if plan.choice and plan.choice.address != self._tunnel_to:
+            self._tunnel_to = plan.choice.address
             self._fresh_tunnel()
+        self._prober.follow(_targets(plan, self._tunnel_to))
 
     async def redirector(self, config: Config, pid: int | None, known: bool) -> None:
         """Find out whether the redirector listens. Asked only while the answer may change,
@@ -205,9 +204,10 @@ class Watcher:
 
     async def _watch_traffic(self) -> None:
         reading = stalls.Reading()
+        piled_up_before = False
         while True:
             started = time.monotonic()
-            sockets = await self._run(self._sockets)
+            sockets, backlog = await self._run(self._traffic)
             cost = time.monotonic() - started
             reading, hints = stalls.read(reading, sockets, started)
             names = {a.address: w.name for w in self._plan.wans for a in w.addresses}
@@ -217,40 +217,46 @@ class Watcher:
             for local, remote in hints.alive:
                 if local in names:
                     self._prober.vouch(names[local], remote)
-            if hints.unanswered or (sockets and self._backlog()):
+            piled_up = backlog > 0 and piled_up_before
+            piled_up_before = backlog > 0
+            if hints.unanswered or piled_up:
                 self._tunnel = path_health.suspected(self._tunnel, started)
                 self._tunnel_wake.set()
             if sockets:
                 self._busy_at = started
-            pause = MOVING if hints.moving else WAITING if reading.flows else IDLE
+            pause = MOVING if hints.moving else WAITING if reading.flows or backlog else IDLE
             await asyncio.sleep(max(pause, cost / SHARE))
 
-    def _sockets(self) -> list[TcpSocket]:
-        """Subflows to the peers; the agent's own probes are no subflows."""
-        found: list[TcpSocket] = []
-        for port in {p.port for p in (self._config.client_peers if self._config else ())}:
-            try:
-                found += [s for s in diag.tcp_sockets(remote_port=port) if s.subflow]
-            except AgentError:
-                return []  # said by ``check``
-        return found
+    def _traffic(self) -> tuple[list[TcpSocket], int]:
+        """Sockets to the peers, and connections the redirector has not accepted yet.
 
-    def _backlog(self) -> bool:
-        client = self._config.client if self._config else None
-        return bool(client and processes.backlog(client.local_port))
+        A connection under way is not yet a subflow; the agent's own probes are bound to a
+        device, which a connection's first subflow is not.
+        """
+        config = self._config
+        if config is None or config.client is None:
+            return [], 0
+        found: list[TcpSocket] = []
+        for port in {p.port for p in config.client_peers}:
+            try:
+                sockets = diag.tcp_sockets(remote_port=port)
+            except AgentError:
+                break  # said by ``check``
+            found += [s for s in sockets if s.subflow or (s.state == "syn-sent" and not s.device)]
+        return found, processes.backlog(config.client.local_port)
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
 
 
-def _targets(plan: Plan) -> dict[Key, Target]:
-    """Every WAN to every peer address; those not in use more rarely."""
+def _targets(plan: Plan, in_use: str | None) -> dict[Key, Target]:
+    """Every WAN to every peer address; those the redirector does not connect to more rarely."""
     found: dict[Key, Target] = {}
     for peer in plan.peers:
         for address in peer.addresses:
-            in_use = plan.choice is not None and plan.choice.address == address
+            rarely = 1 if in_use in (None, address) else STANDBY
             for wan in plan.wans:
-                target = _target(wan, address, peer.peer.port, 1 if in_use else STANDBY)
+                target = _target(wan, address, peer.peer.port, rarely)
                 if target:
                     found[(wan.name, address)] = target
     return found

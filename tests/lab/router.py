@@ -100,8 +100,15 @@ class Router(Host):
         self.path(f"/etc/config/{name}").write_text(str(text))
 
     def install_sing_box(self) -> None:
-        """Put sing-box on this router's PATH; without it, only Debian's programs are installed."""
-        self._installed.append(SING_BOX.parent)
+        """Put sing-box on this router's PATH; without it, only Debian's programs are installed.
+
+        Not where it lies: the proxies run under an account that may not see a private clone.
+        """
+        place = Path("/var/lib/sing-box")
+        self.run("mkdir", "-p", str(place))
+        self.run("touch", str(place / "sing-box"))
+        self.run("mount", "--bind", str(SING_BOX.resolve()), str(place / "sing-box"))
+        self._installed.append(place)
         self._write_door()
 
     def uninstall(self, *programs: str) -> None:

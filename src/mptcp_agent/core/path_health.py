@@ -207,6 +207,11 @@ def vouched(path: Path, now: float) -> Path:
     return replace(path, overdue=0, next_at=max(path.next_at, now + path.settings.interval))
 
 
+def resettled(path: Path, settings: Settings, now: float) -> Path:
+    """Other settings: probed more often from now on, or more rarely."""
+    return replace(path, settings=settings, next_at=min(path.next_at, now + settings.interval))
+
+
 def link_lost(path: Path, now: float, why: str) -> Path:
     """The WAN's link went down. Comes back as unknown, which is used at once, unless it
     flaps: then it has to prove itself with probes like any path that was down."""

@@ -17,6 +17,8 @@ from .sockets import TcpSocket
 QUIET = 0.1
 #: Bytes within one second that make a subflow busy; less is chatter, which pauses by nature.
 BUSY = 50_000
+#: Seconds a connection may be under way before its WAN is suspect.
+SLOW_HANDSHAKE = 0.3
 #: Seconds a request may wait for its first answer before the tunnel is suspect.
 UNANSWERED = 0.5
 
@@ -62,8 +64,10 @@ def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
     for sock in sockets:
         info, old = sock.info, before.flows.get(sock.cookie)
         if sock.state == "syn-sent":
-            if info.retransmits:
+            flow = old or Flow(0, 0, now)
+            if now - flow.moved_at >= SLOW_HANDSHAKE or info.retransmits:
                 suspects.add(sock.local)
+            flows[sock.cookie] = flow
             continue
         if old is None:
             flows[sock.cookie] = Flow(info.bytes_received, info.bytes_acked, now)

@@ -94,6 +94,9 @@ class Build:
     """It makes MPTCP connections by itself; None = could not be found out."""
     plain_listener: bool = False
     """The redirector's listener was seen to accept plain TCP only (see ``strip_mptcp``)."""
+    deafener: tuple[str, ...] = ()
+    """Starts a program deaf to netlink events and under an account (``system.deaf``): followed
+    by the account, the program and its arguments. Empty = not on this machine."""
     mptcpize: str | None = None
     """Path of the wrapper that makes the programs speak MPTCP, where it was seen to."""
     methods: frozenset[str] = frozenset()
@@ -122,8 +125,10 @@ class Rendered:
     """The redirector's listener speaks MPTCP, and SO_ORIGINAL_DST fails on MPTCP sockets:
     the option has to be stripped from the SYNs of LAN clients, or those that speak MPTCP hang."""
     user: str = ""
-    """Account to start the process under, which has to own the file then. Empty: root; the
-    engines that read the file and then drop their privileges by themselves are started so."""
+    """Account to start the process under. Empty: root; engines that drop their privileges by
+    themselves, or are made to by the deafener, are started so."""
+    owner: str = ""
+    """Account that reads the file. Empty: root."""
 
     def command(self, config_path: str) -> tuple[str, ...]:
         return (*self.arguments, config_path)

@@ -93,10 +93,11 @@ class SingBox(Engine):
         return Rendered(
             file_name="sing-box-client.json",
             config=to_json(config),
-            arguments=_arguments(build.client),
+            arguments=_arguments(build, settings.local_port),
             environment=_DIALERS_ONLY,
             strip_mptcp=not build.plain_listener,
-            user=_user(settings.local_port),
+            user="" if build.deafener else _user(settings.local_port),
+            owner=_user(settings.local_port),
         )
 
     def server(self, settings: ServerSettings, build: Build) -> Rendered:
@@ -121,9 +122,10 @@ class SingBox(Engine):
         return Rendered(
             file_name="sing-box-server.json",
             config=to_json(config),
-            arguments=_arguments(build.server),
+            arguments=_arguments(build, settings.port),
             environment=_LISTENER_ONLY,
-            user=_user(settings.port),
+            user="" if build.deafener else _user(settings.port),
+            owner=_user(settings.port),
         )
 
     def refuses(self, output: str) -> bool:
@@ -152,8 +154,10 @@ def _fast_open(settings: ClientSettings, build: Build) -> bool:
     )
 
 
-def _arguments(program: str | None) -> tuple[str, ...]:
-    return (program or "sing-box", "run", "--disable-color", "-c")
+def _arguments(build: Build, port: int) -> tuple[str, ...]:
+    """Deaf to netlink events: else it ends every connection when the main WAN's link changes."""
+    program = (build.client or build.server or "sing-box", "run", "--disable-color", "-c")
+    return (*build.deafener, _user(port), *program) if build.deafener else program
 
 
 def _user(port: int) -> str:

@@ -58,11 +58,18 @@ class _Seen:
 class EngineBuilds:
     """Finds engines and keeps what was found out until their programs change.
 
-    ``directory`` takes the trials' configuration files. Blocking: a trial takes 0.1 to 2 s.
+    ``directory`` takes the trials' configuration files; ``deafener`` is how to start a program
+    deaf to netlink events (``Build``), which trials do without. Blocking: a trial takes 0.1 to 2 s.
     """
 
-    def __init__(self, directory: str, directories: Collection[str] = DIRECTORIES) -> None:
+    def __init__(
+        self,
+        directory: str,
+        directories: Collection[str] = DIRECTORIES,
+        deafener: tuple[str, ...] = (),
+    ) -> None:
         self._directory = directory
+        self._deafener = deafener
         path = [*os.environ.get("PATH", "").split(os.pathsep), *directories]
         self._path = os.pathsep.join(dict.fromkeys(path))
         self._known: dict[str, tuple[object, Build]] = {}
@@ -104,6 +111,7 @@ class EngineBuilds:
                 "warning",
             )
             build = replace(build, problems=(problem,))
+        build = replace(build, deafener=self._deafener)
         self._known[engine.name] = (key, build)
         return build
 

@@ -127,4 +127,4 @@ def _process(role: Role, rendered: Rendered, directory: str) -> tuple[Process, F
         digest=hashlib.sha256(rendered.config.encode()).hexdigest()[:16],
         user=rendered.user,
     )
-    return process, File(path, rendered.config, rendered.user)
+    return process, File(path, rendered.config, rendered.owner)
