@@ -17,6 +17,8 @@ from lab.proxy import Proxy
 from lab.router import Router
 from lab.topology import Network
 from lab.traffic import WAYS, TalkServer, Transfer, Way, start
+from openwrt import wire
+from openwrt.libubus import Context
 
 RATE = 30
 """Of each link in Mbit/s: two of them leave most of a two-core machine to the programs."""
@@ -62,7 +64,7 @@ def start_agents(net: Network) -> None:
     for router in net.routers:
         router.start_agent()
     for router in net.routers:
-        router.wait_state("active")
+        wait_state(router, "active")
 
 
 # --- traffic ----------------------------------------------------------------------------------
@@ -105,9 +107,33 @@ def cli(router: Router, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def ask(router: Router, method: str, object_: str = "mptcp_proxy", **given: Any) -> dict[str, Any]:
+    """Call ubus as `Router.ubus` does, without a process for each question.
+
+    {"error": why} where nobody answers or ubus itself reports an error.
+    """
+    answers: list[dict[str, Any]] = []
+    try:
+        context = Context(str(router.path("/var/run/ubus/ubus.sock")))
+    except OSError as error:
+        return {"error": str(error)}
+    try:
+        status, ident = context.lookup_id(object_)
+        status = status or context.invoke(
+            ident,
+            method,
+            wire.encode_table(given),
+            lambda data: answers.append(wire.table(data)),
+            10_000,
+        )
+    finally:
+        context.close()
+    return {"error": wire.status_text(status)} if status else (answers or [{}])[0]
+
+
 def pids(router: Router) -> dict[str, int]:
     """The proxy processes by role, as the agent tells."""
-    engine = router.status()["engine"] or {"processes": []}
+    engine = ask(router, "status")["engine"] or {"processes": []}
     return {p["name"]: p["pid"] for p in engine["processes"] if p["running"]}
 
 
@@ -130,26 +156,32 @@ def wait_status(
 
     def reached() -> bool:
         last.clear()
-        last.update(router.try_status())
+        last.update(ask(router, "status"))
         return "error" not in last and bool(condition(last))
 
     try:
         router.wait(reached, timeout, what)
     except LabError as error:
-        shown = {key: last.get(key) for key in ("state", "reason", "problems", "wans", "error")}
+        shown = {key: last.get(key) for key in ("state", "reason", "problems", "error")}
         raise AssertionError(f"{error}\nlast status: {json.dumps(shown, indent=1)}") from None
     return last
 
 
+def wait_state(router: Router, *states: str) -> dict[str, Any]:
+    """Wait until the state is one of these; return that status."""
+    return wait_status(router, lambda s: s["state"] in states, f"state {' or '.join(states)}", 20)
+
+
 def settle(router: Router) -> None:
     """Wait until the agent wants nothing changed any more."""
-    router.wait(lambda: router.ubus("mptcp_proxy", "plan").get("changes") == [], 10, "an empty plan")
+    router.wait(lambda: ask(router, "plan").get("changes") == [], 10, "an empty plan")
 
 
 def reconfigure(router: Router, package: object, name: str = "mptcp-proxy") -> None:
     """Change a UCI file and do what its init script would."""
     router.write_config(name, package)
-    router.ubus("network" if name == "network" else "mptcp_proxy", "reload")
+    answer = ask(router, "reload", "network" if name == "network" else "mptcp_proxy")
+    assert "error" not in answer, answer
 
 
 class Log:

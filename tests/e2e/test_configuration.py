@@ -1,0 +1,220 @@
+"""/etc/config/mptcp-proxy changes under a running agent, for the better and for the worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from e2e.support import (
+    SING_BOX,
+    Log,
+    assert_bonded,
+    endpoints,
+    eventually,
+    fetch,
+    opened,
+    pids,
+    problem,
+    reconfigure,
+    running,
+    settle,
+    wait_state,
+    wait_status,
+    wan,
+)
+from lab.paths import TOP
+from lab.topology import Network
+from lab.uci import Package, Section, Value
+
+SCHEMA = json.loads((TOP / "schema" / "mptcp-proxy.schema.json").read_text())["$defs"]
+
+HOSTILE: dict[str, list[Value]] = {
+    "boolean": ["maybe", "'; reboot; '", "-1", ["1", "0"]],
+    "integer": ["-1", "0x10", "99999999999999999999", "1e3", "१", "8388; reboot", ["1", "2"]],
+    "enum": ["$(reboot)", "ACTIVE", " ", "../../etc/passwd"],
+    "pattern": ["AES 128", "none\nnone", "`reboot`", "é", '"', "none,"],
+    "address": ["1.2.3", "::1%lo", "10.0.0.1/24", "0.0.0.0 nonsense", "1.2.3.4;", "x" * 5000],
+    "network": ["10.0.0.0/33", "fd00::/129", "0.0.0.0/0/0", "10.1.1.0/-1", "10.1.1.0/24 }"],
+    "host": ["exa mple..org", "-h", "1.2.3.4.5", "a" * 300, "pc$(reboot)", "[::1]"],
+    "interface": ["wan 1; x", "../lo", "'", "x" * 40, "wan1\twan2\\"],
+    "section": ["no/such", "$HOME", "r7000'", "x" * 40],
+}
+"""Values that no option of a kind allows."""
+
+SECTIONS = {
+    "globals": "globals",
+    "peer": "spare",
+    "client": "client",
+    "server": "extra",
+    "wan": "wan2",
+}
+
+
+def hostile(rule: dict[str, Any]) -> list[Value]:
+    rule = rule.get("items", rule)
+    for key in ("format", "type"):
+        if rule.get(key) in HOSTILE:
+            return HOSTILE[rule[key]]
+    return HOSTILE["enum" if "enum" in rule else "pattern"]
+
+
+def client_package(net: Network) -> Package:
+    """The client router's configuration with all section types: a spare peer, a server."""
+    wans = [i for i in net.interfaces["client"] if i.name.startswith("wan")]
+    addresses = [i.of(4) for i in net.interfaces["server"] if i.name.startswith("wan")]
+    package = SING_BOX.client_package(SING_BOX.peer("r7000", addresses[:1]), wans)
+    package["client"].options["peer"] = ["r7000", "spare"]
+    package.add(SING_BOX.peer("spare", addresses[1:]))
+    package.add(
+        Section("server", "extra", {"enabled": "1", "port": 8400, "allow": ["10.1.1.0/24"]})
+    )
+    return package
+
+
+@pytest.fixture(autouse=True)
+def good(net: Network) -> Iterator[Package]:
+    """Each test begins and ends with the good configuration."""
+    package = client_package(net)
+    reconfigure(net.client, package)
+    wait_status(net.client, lambda s: s["state"] == "active" and not s["problems"], "all is well")
+    eventually(lambda: set(pids(net.client)) == {"client", "server"}, 10, "both proxies")
+    settle(net.client)
+    yield package
+
+
+def where(section: str, option: str) -> str:
+    return f"mptcp-proxy.{section}.{option}"
+
+
+def shown(value: Value) -> str:
+    """The start of a value as a message quotes it."""
+    return "'" + (" ".join(value) if isinstance(value, list) else str(value))[:20]
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_garbage_is_named_and_the_rest_runs(net: Network, good: Package, kind: str) -> None:
+    """Hostile values in every option: which one, what it was, what is allowed."""
+    section, before = SECTIONS[kind], pids(net.client)
+    rules = {  # every text is a password: see test_any_text_is_a_password
+        option: rule for option, rule in SCHEMA[kind]["properties"].items() if option != "password"
+    }
+    for number in range(max(len(hostile(rule)) for rule in rules.values())):
+        values = {o: hostile(rule)[number % len(hostile(rule))] for o, rule in rules.items()}
+        good.update({section: values})
+        reconfigure(net.client, good)
+
+        def unnamed(status: dict[str, Any], values: dict[str, Value] = values) -> set[str]:
+            return {
+                option
+                for option, value in values.items()
+                if shown(value)
+                not in (found := problem(status, where(section, option))).get("message", "")
+                or not found["hint"]
+            }
+
+        status = wait_status(net.client, lambda s: not unnamed(s), f"{values} named", 5)
+    assert status["state"] == "degraded"
+    gone = {"client": "client", "server": "server"}.get(kind)
+    assert pids(net.client) == {role: pid for role, pid in before.items() if role != gone}
+    devices = {line.split("dev ")[1].strip() for line in endpoints(net.client)}
+    assert devices == ({"wan1"} if kind == "wan" else {"wan1", "wan2"})
+    fetch(net)
+
+
+def test_a_file_that_is_no_uci_leaves_all_running(net: Network, good: Package) -> None:
+    """What rpcd cannot read is said, and the last good configuration goes on."""
+    before, log = pids(net.client), Log(net.client)
+    reconfigure(net.client, "config client 'client\n\toption \x01 ' {{{\n")
+    status = wait_status(net.client, lambda s: problem(s, "uci"), "uci's complaint")
+    assert status["state"] == "degraded"
+    assert pids(net.client) == before
+    assert log.changes() == []
+    assert_bonded(net, ["down"])
+
+
+def test_unknown_sections_and_options_are_warnings(net: Network, good: Package) -> None:
+    good["client"].options["colour"] = "blue"
+    good.add(Section("wlan", "w", {"x": "y"}))
+    reconfigure(net.client, good)
+    status = wait_status(net.client, lambda s: len(s["problems"]) == 2, "two warnings")
+    assert {p["severity"] for p in status["problems"]} == {"warning"}
+    assert problem(status, "mptcp-proxy.client.colour")
+    assert problem(status, "mptcp-proxy.w")
+    assert status["state"] == "active"
+
+
+def test_only_what_changed_restarts(net: Network, good: Package) -> None:
+    before = pids(net.client)
+
+    good["client"].options["bypass"] = ["203.0.113.0/24"]
+    good["wan2"].options["role"] = "backup"
+    reconfigure(net.client, good)
+    eventually(lambda: any("backup" in line for line in endpoints(net.client)), 5, "backup")
+    eventually(lambda: "203.0.113.0/24" in net.client.run("nft", "list", "ruleset").stdout,
+               5, "the bypass")  # fmt: skip
+    assert pids(net.client) == before
+
+    good["extra"].options["port"] = 8401
+    reconfigure(net.client, good)
+    eventually(lambda: pids(net.client).get("server", 0) not in (0, before["server"]),
+               10, "another server")  # fmt: skip
+    assert pids(net.client)["client"] == before["client"]
+
+    good["client"].options["local_port"] = 1090
+    reconfigure(net.client, good)
+    eventually(lambda: pids(net.client).get("client", 0) not in (0, before["client"]),
+               10, "another client")  # fmt: skip
+    status = wait_state(net.client, "active")
+    assert status["client"]["redirect"]["port"] == 1090
+    fetch(net)
+
+
+def test_role_off_and_disabled(net: Network, good: Package) -> None:
+    good["wan2"].options["role"] = "off"
+    reconfigure(net.client, good)
+    eventually(lambda: len(endpoints(net.client)) == 1, 5, "one endpoint")
+    status = wait_state(net.client, "active")
+    assert wan(status, "wan2")["endpoints"] == []
+    good["globals"].options["enabled"] = "0"
+    reconfigure(net.client, good)
+    wait_state(net.client, "disabled")
+    settle(net.client)
+    assert endpoints(net.client) == []
+    assert pids(net.client) == {}
+    fetch(net)
+
+
+def test_lists_and_options_as_people_write_them(net: Network, good: Package) -> None:
+    """A list in one option, one option as a list, sections without a name."""
+    before = pids(net.client)
+    good["client"].options["peer"] = "r7000 spare"
+    good["client"].options["local_port"] = ["1080"]
+    good["wan2"].name = ""
+    reconfigure(net.client, good)
+    status = wait_status(net.client, lambda s: s["wans"][1]["name"] != "wan2", "an anonymous wan")
+    assert status["state"] == "active"
+    assert status["problems"] == []
+    assert pids(net.client) == before
+    assert_bonded(net, ["down"])
+
+
+def test_any_text_is_a_password() -> None:
+    """Quotes, backslashes, shell and JSON: it reaches the engines as it is."""
+    password = "\"'\\ $(reboot) {}[]<&>% é ツ"
+    with running(replace(SING_BOX, method="aes-128-gcm", password=password)) as net:
+        fetch(net)
+        path = net.client.path("/var/etc/mptcp-proxy/sing-box-client.json")
+        assert [o["password"] for o in json.loads(path.read_text())["outbounds"]] == [password]
+
+
+def test_without_any_configuration() -> None:
+    """A freshly installed package: nothing is done, and nobody complains."""
+    with opened() as net:
+        net.client.path("/etc/config/mptcp-proxy").unlink()
+        net.client.start_agent()
+        status = wait_state(net.client, "disabled")
+        assert status["problems"] == []
+        fetch(net)

@@ -1,0 +1,207 @@
+"""What people and other programs see: ubus, events, the command line, files; and no secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from e2e.support import (
+    LIBEV,
+    SING_BOX,
+    SIZE,
+    Log,
+    ask,
+    assert_fits,
+    cli,
+    endpoints,
+    eventually,
+    fetch,
+    pids,
+    running,
+    settle,
+    wait_state,
+    wait_status,
+)
+from lab.proxy import Proxy
+from lab.topology import Network
+from lab.traffic import start
+
+SECRET = "canary-7Rk2-in-a-coal-mine"
+
+
+@pytest.fixture(scope="module", params=[SING_BOX, LIBEV], ids=lambda p: str(p.engine))
+def net(request: pytest.FixtureRequest) -> Iterator[Network]:
+    proxy: Proxy = request.param
+    with running(replace(proxy, method="aes-128-gcm", password=SECRET)) as network:
+        fetch(network)
+        yield network
+
+
+def test_every_reply_fits_its_schema(net: Network) -> None:
+    """While a stream runs, so that there is something to tell."""
+    stream = start(net.client_host, "get", net.target, size=SIZE)
+    eventually(lambda: net.wires[1].bytes()[1] > 500_000, 10, "the transfer")
+    for router in net.routers:
+        for method in ("status", "connections", "plan", "check"):
+            assert_fits(router.ubus("mptcp_proxy", method), method)
+            assert_fits(router.ubus("luci.mptcp_proxy", method, ubus_rpc_session="0" * 32), method)
+    connections = net.client.ubus("mptcp_proxy", "connections")["connections"]
+    assert {s["wan"] for c in connections for s in c["subflows"]} >= {"wan1", "wan2"}
+    assert stream.result().ok
+
+
+def test_status_tells_what_there_is(net: Network) -> None:
+    status = ask(net.client, "status")
+    packets = status["client"]["redirect"]["packets"]
+    fetch(net)
+    wait_status(net.client, lambda s: s["client"]["redirect"]["packets"] > packets, "the counter")
+    wait_status(net.server, lambda s: s["server"]["clients"] == 0, "no client left")
+    assert all(w["rx_bytes"] > 0 for w in status["wans"])
+    assert status["mptcp"]["enabled"]
+    assert status["mptcp"]["limits"] == {"subflows": 8, "add_addr_accepted": 8}
+
+
+def test_no_secret_anywhere(net: Network) -> None:
+    for router in net.routers:
+        said = [json.dumps(router.ubus("mptcp_proxy", m)) for m in ("status", "plan", "check")]
+        said += [cli(router, name)[1] for name in ("status", "plan", "check")]
+        said += [router.log("agent").read_text()]
+        for pid in router.pids():
+            said.append(Path(f"/proc/{pid}/cmdline").read_text())
+            said.append(Path(f"/proc/{pid}/environ").read_text())
+        assert not [text for text in said if SECRET in text]
+
+
+def test_generated_files(net: Network) -> None:
+    """Private, strict JSON, as the schemas of the engines' documentation have it."""
+    for router in net.routers:
+        files = list(router.path("/var/etc/mptcp-proxy").iterdir())
+        assert files
+        for file in files:
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            document = json.loads(file.read_text(), parse_constant=pytest.fail)
+            assert SECRET in json.dumps(document)
+            assert_fits(document, f"engines/{file.stem}")
+
+
+def test_processes_are_unprivileged(net: Network) -> None:
+    for router in net.routers:
+        for pid in pids(router).values():
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            fields = dict(line.split(":\t") for line in lines if ":\t" in line)
+            assert "0" not in fields["Uid"].split()
+            assert int(fields["CapEff"], 16) == 0
+            assert fields["NoNewPrivs"] == "1"
+
+
+def test_events(net: Network) -> None:
+    """A link goes and returns: `ubus listen` hears of the WAN and of the state."""
+    listener = net.client.popen("ubus", "listen", "mptcp_proxy.*", stdout=subprocess.PIPE)
+    assert listener.stdout
+    try:
+        eventually(lambda: "listen" in Path(f"/proc/{listener.pid}/cmdline").read_text(), 5, "ubus")
+        net.client.run("ubus", "wait_for", "mptcp_proxy")
+        net.wires[1].carrier(False)
+        wait_state(net.client, "degraded")
+        net.wires[1].carrier(True)
+        wait_state(net.client, "active")
+        heard = [json.loads(listener.stdout.readline()) for _ in range(4)]
+    finally:
+        listener.kill()
+        listener.wait()
+    states = [h["mptcp_proxy.state"]["state"] for h in heard if "mptcp_proxy.state" in h]
+    wans = [h["mptcp_proxy.wan"] for h in heard if "mptcp_proxy.wan" in h]
+    assert states == ["degraded", "active"]
+    assert [(w["name"], w["state"]) for w in wans] == [("wan2", "down"), ("wan2", "up")]
+    assert "carrier" in wans[0]["reason"]
+
+
+def test_command_line_with_an_agent(net: Network) -> None:
+    client = net.client
+    settle(client)
+    code, out, err = cli(client, "status")
+    assert (code, err) == (0, "")
+    assert "active" in out.splitlines()[0]
+    assert "wan1" in out
+    assert "wan2" in out
+    assert "\x1b" not in out
+    assert cli(client, "plan")[0] == 0
+    code, out, _ = cli(client, "check")
+    assert code == 0, out
+    assert "ok" in out
+    for name in ("status", "plan", "check"):
+        code, out, _ = cli(client, name, "--json")
+        assert code == 0
+        assert_fits(json.loads(out), name)
+    assert cli(client, "--version")[0] == 0
+    for wrong in ([], ["fly"], ["status", "--wrong"], ["plan", "now"]):
+        code, _, err = cli(client, *wrong)
+        assert code == 2
+        assert "usage" in err
+
+
+def test_command_line_tells_of_trouble(net: Network) -> None:
+    net.wires[1].carrier(False)
+    wait_state(net.client, "degraded")
+    code, out, _ = cli(net.client, "status")
+    assert code == 1
+    assert "no carrier" in out
+    net.wires[1].carrier(True)
+    wait_state(net.client, "active")
+
+
+def test_plan_shows_what_a_reload_would_change(net: Network) -> None:
+    """A UCI change that was not told: the plan is a diff, and nothing happens."""
+    path = net.client.path("/etc/config/mptcp-proxy")
+    text = path.read_text()
+    path.write_text(text.replace("option role 'subflow'", "option role 'off'"))
+    before = endpoints(net.client)
+    code, out, _ = cli(net.client, "plan")
+    assert code == 1
+    assert any(line.startswith("- mptcp endpoint 10.2.2.78") for line in out.splitlines())
+    assert endpoints(net.client) == before
+    path.write_text(text)
+    assert cli(net.client, "plan")[0] == 0
+
+
+def test_command_line_without_an_agent(net: Network) -> None:
+    """`plan` and `check` look for themselves; the proxies go on meanwhile."""
+    net.client.kill_agent()
+    code, out, err = cli(net.client, "status")
+    assert (code, out) == (1, "")
+    assert "does not run" in err
+    code, out, err = cli(net.client, "plan")
+    assert (code, err) == (0, ""), out
+    code, out, _ = cli(net.client, "check")
+    assert "does not run" in out
+    net.client.start_agent()
+    wait_state(net.client, "active")
+
+
+def test_a_quiet_agent_does_nothing(net: Network) -> None:
+    """No program is run, nothing is asked of the kernel but counters (see E2E_QUIET)."""
+    assert net.client.agent
+    settle(net.client)
+    log, seconds = Log(net.client), os.environ.get("E2E_QUIET", "20")
+    calls = "trace=execve,fork,vfork,clone,clone3,sendto,sendmsg,unlink,rename,mkdir,openat"
+    trace = net.client.run(
+        "timeout", "-s", "INT", seconds, "strace", "-f", "-yy", "-e", calls, "-p",
+        str(net.client.agent.pid), check=False,
+    ).stderr  # fmt: skip
+    lines = trace.splitlines()
+    assert any("attached" in line for line in lines), trace
+    started = [line for line in lines if "execve(" in line or "fork(" in line]
+    assert started == []
+    written = [
+        line for line in lines if "openat(" in line and ("O_WRONLY" in line or "O_RDWR" in line)
+    ]
+    assert written == []
+    told = [line for line in lines if "NETLINK" in line and "send" in line]
+    assert [line for line in told if "SOCK_DIAG" not in line] == []
+    assert log.text() == ""

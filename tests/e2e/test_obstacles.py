@@ -1,0 +1,141 @@
+"""What can be missing, full, killed or undone on a router, and what the LAN has of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from e2e.support import (
+    LIBEV,
+    ask,
+    assert_bonded,
+    cli,
+    eventually,
+    fetch,
+    opened,
+    pids,
+    problem,
+    reconfigure,
+    redirected,
+    start_agents,
+    wait_state,
+    wait_status,
+)
+from lab.snapshot import snapshot
+from lab.topology import Network
+
+
+def test_killed_proxy_lets_the_lan_out_at_once(net: Network) -> None:
+    """Direct as long as procd waits before it starts the proxy again, proxied afterwards."""
+    pid = pids(net.client)["client"]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not redirected(net.client), 1, "the jump's removal")
+    fetch(net)
+    wait_status(net.client, lambda s: s["state"] == "active", "the proxy again")
+    assert pids(net.client)["client"] != pid
+    assert redirected(net.client)
+    assert_bonded(net, ["down"])
+
+
+def test_killed_server_proxy_returns(net: Network) -> None:
+    pid = pids(net.server)["server"]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pids(net.server).get("server", pid) != pid, 10, "the server's proxy")
+    wait_state(net.server, "active")
+    wait_state(net.client, "active")
+    eventually(lambda: redirected(net.client), 10, "the redirect")
+    assert_bonded(net, ["up"])
+
+
+def test_foreign_flush_of_the_ruleset(net: Network) -> None:
+    """Somebody runs `nft flush ruleset`, as some scripts do before they load their own."""
+    ours = net.client.run("nft", "-s", "list", "table", "inet", "mptcp_proxy").stdout
+    net.client.run("nft", "flush", "ruleset")
+    eventually(lambda: redirected(net.client), 1, "the table back")
+    assert net.client.run("nft", "-s", "list", "table", "inet", "mptcp_proxy").stdout == ours
+    assert_bonded(net, ["down"])
+
+
+def test_foreign_changes_are_mended(net: Network) -> None:
+    """Endpoints flushed, a rule and a table deleted, limits lowered, rp_filter set back."""
+    before = snapshot(net.client)
+    for words in (
+        "mptcp endpoint flush",
+        "mptcp limits set subflows 2 add_addr_accepted 0",
+        "rule delete priority 720 from 10.2.2.78",
+        "route flush table 10902",
+    ):
+        net.client.ip(*words.split())
+    net.client.sysctl(net__ipv4__conf__wan2__rp_filter=1)
+
+    def mended() -> bool:
+        after = snapshot(net.client)
+        return all(after[k] == before[k] for k in ("endpoint", "limit", "rule", "route", "sysctl"))
+
+    eventually(mended, 10, "all as before")
+    assert_bonded(net, ["down"])
+
+
+def test_full_var_keeps_the_last_good_state(net: Network) -> None:
+    """A change that cannot be written is a problem; the old configuration goes on carrying."""
+    before, package = pids(net.client), net.client.path("/etc/config/mptcp-proxy").read_text()
+    filler = ["dd", "if=/dev/zero", "of=/var/run/filler", "bs=4k"]
+    assert "No space left" in net.client.run(*filler, check=False).stderr
+    reconfigure(net.client, package.replace("'1080'", "'1090'"))
+    status = wait_status(net.client, lambda s: "full" in json.dumps(s["problems"]), "the problem")
+    assert "make room" in json.dumps(status["problems"])
+    assert pids(net.client) == before
+    fetch(net)
+    net.client.path("/var/run/filler").unlink()
+    eventually(lambda: pids(net.client).get("client") not in (None, before["client"]), 20, "1090")
+    wait_status(net.client, lambda s: s["state"] == "active" and not s["problems"], "no problem")
+    reconfigure(net.client, package)
+    wait_status(net.client, lambda s: s["client"]["redirect"]["port"] == 1080, "1080 again")
+    wait_state(net.client, "active")
+    assert_bonded(net, ["down"])
+
+
+def test_engine_missing() -> None:
+    with opened(LIBEV) as net:
+        net.client.uninstall("ss-redir")
+        net.client.start_agent()
+        status = wait_state(net.client, "bypassed")
+        found = problem(status, "mptcp-proxy.globals.engine")
+        assert "shadowsocks-libev" in found["message"]
+        assert "install" in found["message"] + found["hint"]
+        assert "install" in status["reason"]
+        assert not redirected(net.client)
+        fetch(net)
+        assert cli(net.client, "check")[0] == 1
+
+
+def test_nft_missing() -> None:
+    """`auto` takes the other back end; where nftables is demanded the way out is told."""
+    with opened() as net:
+        net.client.uninstall("nft")
+        start_agents(net)
+        assert ask(net.client, "status")["client"]["redirect"]["backend"] == "iptables"
+        package = net.client.path("/etc/config/mptcp-proxy").read_text()
+        reconfigure(net.client, package.replace("redirect 'auto'", "redirect 'nftables'"))
+        status = wait_state(net.client, "bypassed")
+        found = problem(status, "mptcp-proxy.globals.redirect")
+        assert "nft" in found["message"]
+        assert "install nftables" in found["hint"]
+        fetch(net)
+
+
+def test_ubus_daemons_missing() -> None:
+    """Without netifd and procd nothing is known and nothing is touched; the agent waits."""
+    with opened() as net:
+        for name in ("network", "service", "uci"):
+            os.kill(net.client.daemon_pid(name), signal.SIGKILL)
+        before = snapshot(net.client)
+        net.client.start_agent()
+        status = wait_state(net.client, "error")
+        assert problem(status, "uci")["message"]
+        after = snapshot(net.client)
+        assert {k: v for k, v in before.items() if k != "process"} == {
+            k: v for k, v in after.items() if k != "process"
+        }
+        fetch(net)
