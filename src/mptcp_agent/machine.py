@@ -264,12 +264,18 @@ class Machine:
         gone = {key: value for key, value in originals.items() if key not in keep}
         if not gone:
             return
+        failed: dict[str, str] = {}
         for key, value in gone.items():
-            if key == _LIMITS:
-                self._paths.set_limits(_limits_of(value))
-            elif sysctl.read(key) is not None:  # a device may have left with its settings
-                sysctl.write(key, value)
-        self._save_originals({k: v for k, v in originals.items() if k in keep})
+            try:
+                if key == _LIMITS:
+                    self._paths.set_limits(_limits_of(value))
+                elif sysctl.read(key) is not None:  # a device may have left with its settings
+                    sysctl.write(key, value)
+            except AgentError as error:
+                failed[key] = str(error)
+        self._save_originals({k: v for k, v in originals.items() if k in keep or k in failed})
+        if failed:
+            raise KernelError("; ".join(failed.values()))
 
     def sweep(self) -> tuple[str, ...]:
         """Remove every trace of the agent from kernel and files; what could not be removed.
@@ -302,4 +308,6 @@ def _limits_text(limits: Limits) -> str:
 
 def _limits_of(text: str) -> Limits:
     subflows, _, accepted = text.partition(" ")
+    if not (subflows.isdecimal() and accepted.isdecimal()):
+        raise FileError(f"the limits noted before the first change are damaged: {text!r}")
     return Limits(int(subflows), int(accepted))

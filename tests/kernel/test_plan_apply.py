@@ -8,6 +8,7 @@ touched at any time.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tempfile
@@ -328,6 +329,31 @@ def test_what_was_set_is_put_back_also_after_a_crash(stage: Stage) -> None:
     after = stage.snapshot()
     assert (after["sysctl"], after["limit"]) == settings_before
     assert leftovers(before, after) == []
+
+
+def test_one_value_that_cannot_be_put_back_keeps_no_other(stage: Stage) -> None:
+    before = stage.snapshot()
+    agent = Agent(stage)
+    agent.reach(BRIDGE, stage.interfaces(BRIDGE))
+    noted = stage.path(DIRECTORIES[0]) / "originals.json"
+    values = json.loads(noted.read_text())
+    damaged = {"mptcp limits": "many", "net.mptcp.enabled": "perhaps"}
+    noted.write_text(json.dumps({**damaged, **{k: values[k] for k in values if k not in damaged}}))
+    (failure,) = agent.machine.sweep()
+    assert "'many'" in failure and "sysctl net.mptcp.enabled" in failure
+    assert json.loads(noted.read_text()) == damaged  # to be tried again
+
+    noted.write_text(json.dumps({k: values[k] for k in damaged}))
+    assert agent.machine.sweep() == ()
+    agent.close()
+    stage.interfaces(EMPTY)
+    assert (
+        leftovers(
+            {k: before[k] for k in ("sysctl", "limit")},
+            {k: v for k, v in stage.snapshot().items() if k in ("sysctl", "limit")},
+        )
+        == []
+    )
 
 
 def test_a_quiet_router_is_not_touched(stage: Stage) -> None:

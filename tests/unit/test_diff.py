@@ -203,6 +203,15 @@ def test_no_rule_leads_to_an_empty_table(observed: RouterState, planned: RouterS
 
 
 @given(states, states)
+def test_networks_come_before_the_gateways_that_lie_on_them(
+    observed: RouterState, planned: RouterState
+) -> None:
+    set_now = [c.item for c in diff(observed, planned) if c.action == "set"]
+    gateways = [r.gateway is not None for r in set_now if isinstance(r, Route)]
+    assert gateways == sorted(gateways)
+
+
+@given(states, states)
 def test_endpoints_come_last_and_go_first(observed: RouterState, planned: RouterState) -> None:
     """One is added when its routes and rules stand, and removed before anything of its WAN."""
     steps = trail(observed, planned)

@@ -48,6 +48,11 @@ def test_device(fields: dict[str, object], device: str | None) -> None:
     assert one(**fields).device == device
 
 
+@pytest.mark.parametrize("word", [True, False, None, "true", "false", 1])
+def test_up_is_only_what_says_so(word: object) -> None:
+    assert one(up=word).up is (word is True)
+
+
 @pytest.mark.parametrize(
     ("item", "address"),
     [

@@ -96,7 +96,7 @@ def test_why_a_link_does_not_stand(facts: Facts, reason: str) -> None:
         # an interface on the same device that is down says nothing
         (
             [ISP_WAN1, replace(WAN6, up=False)],
-            ("203.0.113.24/24",),
+            ("203.0.113.24/24", "2001:db8:1::24/64"),
             (WanAddress("203.0.113.24", 24, "203.0.113.1"),),
         ),
     ],
