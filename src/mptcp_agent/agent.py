@@ -214,10 +214,9 @@ class Agent:
         self._sight = await self._work(self._machine.observe, self._sight, dirty & PARTS)
         config = self._daemons.config
         if config is not None and self._daemons.interfaces is not None:
-            client = self._daemons.process("client")
-            await self._watcher.redirector(
-                config, client.pid if client else None, self._daemons.running is not None
-            )
+            running = self._daemons.running
+            self._watcher.watch_processes({r.name: r.pid for r in running or () if r.pid})
+            await self._watcher.redirector(config, running is not None)
             self._plan = self._make_plan(config)
             if self._restarts_redirector():
                 # The LAN goes out directly meanwhile, rather than being refused.

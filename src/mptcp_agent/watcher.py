@@ -3,7 +3,7 @@
 - path probes (``prober``), hastened by what running traffic shows (``core.stalls``);
 - one probe through the whole tunnel, which finds a server or redirector that still accepts
   connections and does nothing with them;
-- the redirector's process: its end is heard of at once (pidfd), its start is looked for.
+- the proxy processes: their end is heard of at once (pidfd), their start is looked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -58,6 +58,7 @@ class Watcher:
         self._plan = Plan()
         self._config: Config | None = None
         self._redirector = False
+        self._pids: Mapping[str, int] = {}
         self._pidfds: dict[int, int] = {}
         self._tunnel = Path(TUNNEL)
         self._tunnel_to: str | None = None
@@ -97,12 +98,18 @@ class Watcher:
             self._fresh_tunnel()
         self._prober.follow(_targets(plan, self._tunnel_to))
 
-    async def redirector(self, config: Config, pid: int | None, known: bool) -> None:
+    def watch_processes(self, pids: Mapping[str, int]) -> None:
+        """Hear of the end of these, by name."""
+        self._pids = pids
+        for gone in self._pidfds.keys() - set(pids.values()):
+            self._unwatch(gone)
+        for pid in pids.values():
+            self._watch(pid)
+
+    async def redirector(self, config: Config, known: bool) -> None:
         """Find out whether the redirector listens. Asked only while the answer may change,
         since its end is heard of. ``known``: procd has answered."""
-        if pid is not None:
-            self._watch(pid)
-        if config.client is None or (known and pid is None):
+        if config.client is None or (known and "client" not in self._pids):
             self.redirector_gone()
         elif not self._redirector:
             self._redirector = await self._run(processes.listens, config.client.local_port)
@@ -116,13 +123,11 @@ class Watcher:
     def redirector_listens(self) -> bool:
         return self._redirector
 
-    # --- The redirector's process ----------------------------------------------------------
+    # --- The proxy processes ---------------------------------------------------------------
 
     def _watch(self, pid: int) -> None:
         if pid in self._pidfds:
             return
-        for old in list(self._pidfds):
-            self._unwatch(old)
         descriptor = processes.watch(pid)
         if descriptor is not None:
             self._pidfds[pid] = descriptor
@@ -136,7 +141,8 @@ class Watcher:
 
     def _process_ended(self, pid: int) -> None:
         self._unwatch(pid)
-        self.redirector_gone()
+        if pid == self._pids.get("client"):
+            self.redirector_gone()
         self._look("services")
 
     # --- Through the tunnel ----------------------------------------------------------------
