@@ -231,7 +231,7 @@ class Agent:
     async def _new_configuration(self) -> None:
         config = self._daemons.config
         if config is not None:
-            logging.getLogger().setLevel(config.globals.log_level.upper())
+            logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
             log.info("configuration read")
             self._means = await self._work(
                 find_means, config, self._engines, self._machine, CONFIG_DIRECTORY

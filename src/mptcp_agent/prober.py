@@ -108,6 +108,11 @@ class Prober:
             for (wan, address), one in sorted(self._paths.items())
         )
 
+    def usable(self, wan: str, address: str) -> bool:
+        """Whether the path is not known to be dead."""
+        one = self._paths.get((wan, address))
+        return one is None or one.path.state != "down"
+
     def refused(self) -> frozenset[str]:
         """Addresses that can be reached, but where nobody listens, over any path."""
         by_address: dict[str, list[_Followed]] = {}
@@ -128,7 +133,10 @@ class Prober:
         """
         since = time.monotonic() - SETTLED
         return frozenset(
-            a for (_, a), one in self._paths.items() if one.listens and one.listens <= since
+            address
+            for (_, address), one in self._paths.items()
+            # Not while in doubt: trouble on a WAN rarely is with one address alone.
+            if one.listens and one.listens <= since and not one.path.burst
         )
 
     # --- Hints -----------------------------------------------------------------------------
@@ -158,7 +166,10 @@ class Prober:
                 for key, one in self._paths.items():
                     if one.target.down:
                         continue
-                    self._update(one, path_health.passed(one.path, now))
+                    before = one.path
+                    self._update(one, path_health.passed(before, now))
+                    if one.path.overdue > before.overdue and before.state == "up":
+                        self.suspect(key[0])
                     if path_health.due(one.path, now):
                         self._send(key, one, now)
                     at = min(at, path_health.wake_at(one.path))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -183,6 +184,7 @@ class Watcher:
         before, self._tunnel = self._tunnel.state, tunnel
         if tunnel.state == before:
             return
+        log.debug("tunnel %s: %s", tunnel.state, tunnel.cause)
         peer = self._plan.choice.peer.name if self._plan.choice else None
         if tunnel.state == "down" and peer:
             _, last = self._left_out.get(peer, (0.0, LEFT_OUT / 2))
@@ -219,19 +221,36 @@ class Watcher:
             names = {a.address: w.name for w in self._plan.wans for a in w.addresses}
             for local in hints.suspects:
                 if local in names:
+                    log.debug("%s suspected: traffic stopped", names[local])
                     self._prober.suspect(names[local])
             for local, remote in hints.alive:
                 if local in names:
                     self._prober.vouch(names[local], remote)
+            await self._run(self._give_up, [s for s in sockets if self._hopeless(s, names)])
             piled_up = backlog > 0 and piled_up_before
             piled_up_before = backlog > 0
             if hints.unanswered or piled_up:
+                log.debug("tunnel suspected: %d waiting for the redirector", backlog)
                 self._tunnel = path_health.suspected(self._tunnel, started)
                 self._tunnel_wake.set()
             if sockets:
                 self._busy_at = started
             pause = MOVING if hints.moving else WAITING if reading.flows or backlog else IDLE
             await asyncio.sleep(max(pause, cost / SHARE))
+
+    def _hopeless(self, sock: TcpSocket, names: dict[str, str]) -> bool:
+        """Still calling over a WAN that is dead by now: its address is its fate."""
+        wan = names.get(sock.local)
+        if sock.state != "syn-sent" or sock.device or wan is None:
+            return False
+        return not self._prober.usable(wan, sock.remote)
+
+    def _give_up(self, sockets: list[TcpSocket]) -> None:
+        """The LAN client hears at once and tries again, over another WAN, instead of waiting
+        for minutes. Best effort: some kernels cannot close another's socket."""
+        with contextlib.suppress(AgentError):
+            for sock in sockets:
+                diag.destroy(sock)
 
     def _traffic(self) -> tuple[list[TcpSocket], int]:
         """Sockets to the peers, and connections the redirector has not accepted yet.
