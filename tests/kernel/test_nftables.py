@@ -9,11 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernel.firewall_cases import BLOCK, OFF, PROXIED, REDIRECT, FirewallCases, Under, made
+from kernel.firewall_cases import (
+    BLOCK,
+    OFF,
+    PROXIED,
+    REDIRECT,
+    FirewallCases,
+    Under,
+    any_firewall,
+    check_observed,
+    few_examples,
+    made,
+)
 from kernel.firewall_lab import SERVER, Lab, Space
 from kernel.firewall_lab import lab as make_lab
 
-from mptcp_agent.core.state import Access, Firewall
+from mptcp_agent.core.state import Access, Firewall, Redirect
 from mptcp_agent.errors import FirewallError
 from mptcp_agent.system.nftables import Nftables
 
@@ -43,6 +54,7 @@ TAMPERING = {
     "foreign jump": f"nft insert rule {TABLE} prerouting iifname br-lan tcp dport 7100 accept",
     "jumps chain deleted": f"nft flush chain {TABLE} prerouting; "
     f"nft delete chain {TABLE} prerouting",
+    "probe flushed": f"nft flush chain {TABLE} probe",
     "own chain added": f"nft add chain {TABLE} mine",
     "dormant": f"nft add table {TABLE} '{{ flags dormant; }}'",
 }
@@ -79,6 +91,14 @@ class TestNftables(FirewallCases):
 
     def everything(self, lab: Lab) -> str:
         return lab.router.sh("nft -s list ruleset")
+
+
+@few_examples
+@any_firewall
+def test_what_was_applied_is_observed(
+    under: Under, redirect: Redirect | None, access: Access | None
+) -> None:
+    check_observed(under, redirect, access)
 
 
 def test_it_survives_a_reload_of_fw4(lab: Lab, under: Under) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from ..core import nft
+from ..core import nft, nft_listing
 from ..core.chain import Counter, checked, checked_devices
 from ..core.state import Firewall, Redirect
 from ..errors import FirewallError
@@ -80,8 +80,8 @@ class Nftables:
         try:
             listing = self._listing()
         except _UnreadableError:
-            return nft.UNREADABLE
-        return nft.firewall_in(listing) if listing else None
+            return nft_listing.UNREADABLE
+        return nft_listing.firewall_in(listing) if listing else None
 
     def apply(self, firewall: Firewall) -> None:
         firewall = checked(firewall, "nftables")
@@ -92,13 +92,13 @@ class Nftables:
         try:
             self._run("-f", "-", text=nft.table_text(firewall))
             listing = self._listing()
-            found = nft.meaning(listing) if listing else None
+            found = nft_listing.meaning(listing) if listing else None
             if listing is None or found != firewall:
                 raise FirewallError(
                     f"nft took the rules but did not keep them: {firewall} became {found}; "
                     "is another program changing table inet mptcp_proxy?"
                 )
-            self._run("-f", "-", text=nft.readback_text(firewall, listing))
+            self._run("-f", "-", text=nft_listing.readback_text(firewall, listing))
         except _NftError as error:
             raise FirewallError(self._explain(error, parts)) from error
 
@@ -118,9 +118,9 @@ class Nftables:
 
     def counters(self) -> tuple[Counter, ...]:
         listing = self._listing()
-        return nft.counters_in(listing) if listing else ()
+        return nft_listing.counters_in(listing) if listing else ()
 
-    def _listing(self) -> nft.Listing | None:
+    def _listing(self) -> nft_listing.Listing | None:
         try:
             text = self._run("-j", "list", "table", "inet", "mptcp_proxy")
         except _NftError as error:
@@ -130,7 +130,7 @@ class Nftables:
                 raise _UnreadableError(f"{error} while listing {nft.TABLE}") from error
             raise FirewallError(self._explain(error, ())) from error
         try:
-            return nft.parse(text)
+            return nft_listing.parse(text)
         except ValueError as error:
             raise _UnreadableError(str(error)) from error
 
