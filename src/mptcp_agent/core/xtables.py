@@ -18,7 +18,6 @@ each match and target. ``@`` in the formats is the machine's own byte order and 
 from __future__ import annotations
 
 import ipaddress
-import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ UNKNOWN = "?"
 
 _ALIGN = struct.calcsize("@BQ") - 8  # XT_ALIGN: of a 64-bit number
 _HEAD = struct.Struct("@H29sB")  # xt_entry_match, xt_entry_target: size, name, revision
-_NAME = 16  # IFNAMSIZ
 
 #: ip(6)t_entry up to the matches: source, destination, their masks, two device names and their
 #: masks, then protocol, flags, inversion; nfcache, target_offset, next_offset, comefrom,
@@ -39,6 +37,7 @@ _ENTRY = {
     4: struct.Struct("@4s4s4s4s16s16s16s16sHBB IHHI QQ"),
     6: struct.Struct("@16s16s16s16s16s16s16s16sHBBB3x IHHI QQ"),
 }
+_IPPROTO_TCP = 6
 _IP6T_F_PROTO = 1
 
 _TCP = struct.Struct("@HHHHBBBB")  # xt_tcpudp.h xt_tcp: ports, option, flag mask, flags, inverse
@@ -46,9 +45,9 @@ _ANY_PORT = (0, 0xFFFF)
 _SYN_MASK, _SYN = 0x17, 0x02  # FIN,SYN,RST,ACK: only SYN
 
 _ADDRTYPE = struct.Struct("@HHI")  # xt_addrtype.h, revision 1: source, destination, flags
-#: XT_ADDRTYPE_LOCAL, _BROADCAST, _ANYCAST, _MULTICAST; there is no broadcast in IPv6, and the
-#: kernel refuses a rule that asks for it.
-_OWN_TYPES = {4: 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5, 6: 1 << 2 | 1 << 4 | 1 << 5}
+#: XT_ADDRTYPE_LOCAL, _BROADCAST, _ANYCAST. The kernel refuses to match broadcast in IPv6, and
+#: with multicast in the list IPv6 addresses must be that as well (xt_addrtype.c match_type6).
+_OWN_TYPES = {4: 1 << 2 | 1 << 3 | 1 << 4, 6: 1 << 2 | 1 << 4}
 
 _CONNTRACK = struct.Struct("@128s 2I 5H 4H 4H")  # xt_conntrack.h xt_conntrack_mtinfo3
 _CT_STATE, _CT_DIRECTION = 1 << 0, 1 << 12
@@ -86,7 +85,7 @@ class XtRule:
     reply: bool = False
     """In the direction of the replies."""
     own: bool = False
-    """To one of the router's own addresses, or broadcast, anycast, multicast."""
+    """To one of the router's own addresses, or broadcast or anycast."""
     to_port: int | None = None
 
 
@@ -107,7 +106,7 @@ def encode(rule: XtRule) -> bytes:
     head = entry.pack(
         *addresses,
         *(device, b"", device_mask, b""),
-        *(socket.IPPROTO_TCP, *flags),
+        *(_IPPROTO_TCP, *flags),
         *(0, target_offset, target_offset + len(target), 0, 0, 0),
     )
     return head + matches + target

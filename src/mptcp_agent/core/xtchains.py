@@ -8,9 +8,12 @@
             SSREDIR     leave alone … REJECT             (mode block)
     mangle  INPUT       -p tcp -j SSREDIR_IN
             SSREDIR_IN  strip the MPTCP option           (strip_mptcp)
+    nat     OUTPUT      -p tcp -j SSREDIR_OUT            (IPv4)
+            SSREDIR_OUT REDIRECT the agent's own probe
 
-the same in iptables and ip6tables. A REJECT is not allowed before routing, hence FORWARD; and
-INPUT is behind nat, so there what was redirected can be told by its connection's state.
+otherwise the same in iptables and ip6tables. A REJECT is not allowed before routing, hence
+FORWARD; and INPUT is behind nat, so there what was redirected can be told by its connection's
+state.
 """
 
 from __future__ import annotations
@@ -18,17 +21,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from .chain import ALWAYS, CHAIN, DAMAGED, FOREIGN_JUMP, Counter, collapse, damaged, of_family
+from .chain import (
+    ALWAYS,
+    CHAIN,
+    DAMAGED,
+    FOREIGN_JUMP,
+    PROBE,
+    Counter,
+    collapse,
+    damaged,
+    of_family,
+)
 from .state import Access, Family, Firewall, Redirect
+from .state import family as family_of
 from .xtables import XtRule
 
-CHAIN_IN = "SSREDIR_IN"
-CHAINS = (CHAIN, CHAIN_IN)
+CHAIN_IN, CHAIN_OUT = "SSREDIR_IN", "SSREDIR_OUT"
+CHAINS = (CHAIN, CHAIN_IN, CHAIN_OUT)
 #: In this order they are written: the guard stands before anything is redirected.
 TABLES = ("filter", "mangle", "nat")
 #: Where the jump rules of the LAN devices are, by mode.
 JUMPS = {"proxy": ("nat", "PREROUTING"), "block": ("filter", "FORWARD")}
-INPUT = "INPUT"
 #: Our rules go to the end of this chain, and to the start of the others.
 LAST = "PREROUTING"
 
@@ -80,6 +93,10 @@ def _chains(
         yield CHAIN_IN, rules
     if redirect and nat and table == JUMPS[redirect.mode][0]:
         yield CHAIN, tuple(_redirect(redirect, family))
+    if redirect and family == 4 and table == "nat":
+        address, port = f"{PROBE[0]}/32", PROBE[1]
+        probe = XtRule(4, "REDIRECT", destination=address, dport=port, to_port=redirect.port)
+        yield CHAIN_OUT, (probe,)
     if redirect and redirect.strip_mptcp and table == "mangle":
         strip = XtRule(family, "TCPOPTSTRIP", dport=redirect.port, syn=True, dnat=True)
         yield CHAIN_IN, (strip,)
@@ -90,7 +107,9 @@ def _jumps(
 ) -> Iterator[tuple[str, tuple[XtRule, ...]]]:
     redirect = firewall.redirect
     if table == "filter" or (redirect and redirect.strip_mptcp and table == "mangle"):
-        yield INPUT, (XtRule(family, CHAIN_IN),)
+        yield "INPUT", (XtRule(family, CHAIN_IN),)
+    if redirect and family == 4 and table == "nat":
+        yield "OUTPUT", (XtRule(family, CHAIN_OUT),)
     if redirect and nat and table == JUMPS[redirect.mode][0]:
         yield JUMPS[redirect.mode][1], device_jumps(redirect, family)
 
@@ -144,8 +163,11 @@ def firewall_in(
     """
     if not found:
         return None
-    seen = _meaning(found, families)
-    seen = _with_networks(seen, families, elsewhere)
+    seen = Firewall(
+        "iptables",
+        _redirect_in(found, families, elsewhere.redirect if elsewhere else None),
+        _access_in(found, families, elsewhere.access if elsewhere else None),
+    )
     jumps, foreign = _found_jumps(found, families)
     if _without_devices(tables(seen, families)) != _without_devices(found):
         return damaged("iptables", seen, jumps + foreign)
@@ -170,6 +192,8 @@ def counters_in(found: Tables) -> tuple[Counter, ...]:
 
 def _name(table: str, chain: str, rule: XtRule, guarded: bool) -> tuple[str, str] | None:
     refused = rule.target == "REJECT"
+    if chain == CHAIN_OUT:
+        return "probe", "redirect"
     if chain == CHAIN:
         names = {"REDIRECT": (CHAIN, "redirect"), "REJECT": (CHAIN, "refuse")}
         return names.get(rule.target)
@@ -182,67 +206,66 @@ def _name(table: str, chain: str, rule: XtRule, guarded: bool) -> tuple[str, str
     return "access", "refused" if refused else "allowed"
 
 
-def _meaning(found: Tables, families: Mapping[Family, bool]) -> Firewall:
+def _redirect_in(
+    found: Tables, families: Mapping[Family, bool], elsewhere: Redirect | None
+) -> Redirect | None:
     """What the rules seem to say; IPv4 decides, networks come from all families."""
-    redirect = access = None
-    rules = found.get((4, "filter"), Content()).chains.get(CHAIN_IN, ())
-    guard = next((r.dport for r in rules if r.dnat and r.dport), None)
-    server = next((r for r in rules if r.dport and r.dport != guard and r.target == "RETURN"), None)
+    guard = next((rule.dport for rule in _input_in(found, 4) if rule.dnat and rule.dport), None)
+    if guard is None and not any(CHAIN in content.chains for content in found.values()):
+        return None
     block = any(CHAIN in found[key].chains for key in found if key[1] == "filter")
-    if guard or any(CHAIN in content.chains for content in found.values()):
-        chains = [
-            (family, content.chains.get(CHAIN, ()))
-            for (family, table), content in found.items()
-            if table == ("filter" if block else "nat")
-        ]
-        redirect = Redirect(
-            port=guard or DAMAGED,
-            bypass=collapse(
-                rule.destination or _EVERYTHING[family]
-                for family, chain in chains
-                for rule in _bypass(chain, family)
-            ),
-            jumps=(),
-            mode="block" if block else "proxy",
-            strip_mptcp=any(table == "mangle" for _, table in found),
-        )
-    if server and server.dport:
-        allow = [
-            rule.source or _EVERYTHING[family]
-            for family in families
-            for rule in found.get((family, "filter"), Content()).chains.get(CHAIN_IN, ())
-            if rule.dport == server.dport and rule.target == "RETURN" and not rule.device
-        ]
-        everyone = server.device is None
-        access = Access(server.dport, () if everyone else collapse(allow))
-    return Firewall("iptables", redirect, access)
+    bypass = [
+        rule.destination or _EVERYTHING[family]
+        for (family, table), content in found.items()
+        if table == ("filter" if block else "nat")
+        for rule in _bypass(content.chains.get(CHAIN, ()), family)
+    ]
+    if elsewhere:
+        bypass += _lost(elsewhere.bypass, {f for f, nat in families.items() if nat})
+    return Redirect(
+        port=guard or DAMAGED,
+        bypass=collapse(bypass),
+        jumps=(),
+        mode="block" if block else "proxy",
+        strip_mptcp=any(table == "mangle" for _, table in found),
+    )
 
 
-def _bypass(chain: tuple[XtRule, ...], family: Family) -> Iterator[XtRule]:
+def _access_in(
+    found: Tables, families: Mapping[Family, bool], elsewhere: Access | None
+) -> Access | None:
+    guarded = {rule.dport for rule in _input_in(found, 4) if rule.dnat}
+    rules = [
+        rule
+        for family in families
+        for rule in _input_in(found, family)
+        if rule.target == "RETURN" and rule.dport and rule.dport not in guarded
+    ]
+    if not rules or rules[0].dport is None:
+        return None
+    port, everyone = rules[0].dport, rules[0].device is None
+    if everyone:
+        return Access(port, ())
+    allow = [rule.source or _EVERYTHING[rule.family] for rule in rules if not rule.device]
+    if elsewhere:
+        allow += _lost(elsewhere.allow, set(families))
+    # Nobody is never planned, and must not be taken for everyone.
+    return Access(port if allow else DAMAGED, collapse(allow))
+
+
+def _input_in(found: Tables, family: Family) -> tuple[XtRule, ...]:
+    return found.get((family, "filter"), Content()).chains.get(CHAIN_IN, ())
+
+
+def _bypass(chain: tuple[XtRule, ...], family: Family) -> list[XtRule]:
     """The rules of the configured networks: behind those of the networks left alone always."""
     plain = [r for r in chain if r.target == "RETURN" and not (r.own or r.dnat or r.reply)]
-    return iter(plain[len(ALWAYS[family]) :])
+    return plain[len(ALWAYS[family]) :]
 
 
-def _with_networks(
-    seen: Firewall, families: Mapping[Family, bool], elsewhere: Firewall | None
-) -> Firewall:
-    """Add the networks of families without tables, as they were last applied."""
-    if elsewhere is None:
-        return seen
-    redirect, access = seen.redirect, seen.access
-
-    def lost(networks: tuple[str, ...], kept: Iterator[Family]) -> list[str]:
-        here = set(kept)
-        return [n for f in (4, 6) if f not in here for n in of_family(networks, f)]
-
-    if redirect and elsewhere.redirect:
-        more = lost(elsewhere.redirect.bypass, (f for f, nat in families.items() if nat))
-        redirect = replace(redirect, bypass=collapse([*redirect.bypass, *more]))
-    if access and access.allow and elsewhere.access:
-        more = lost(elsewhere.access.allow, iter(families))
-        access = replace(access, allow=collapse([*access.allow, *more]))
-    return replace(seen, redirect=redirect, access=access)
+def _lost(networks: tuple[str, ...], kept: set[Family]) -> list[str]:
+    """Those of networks that no table here keeps."""
+    return [n for n in networks if family_of(n) not in kept]
 
 
 def _found_jumps(
@@ -252,9 +275,9 @@ def _found_jumps(
     by_family: dict[Family, list[str]] = {f: [] for f, nat in families.items() if nat}
     foreign = 0
     for (family, _), content in found.items():
-        for chain, rules in content.jumps.items():
+        for rules in content.jumps.values():
             for rule in rules:
-                if chain == INPUT and rule == XtRule(family, CHAIN_IN):
+                if rule.target in (CHAIN_IN, CHAIN_OUT):
                     continue
                 right = rule.device and rule == XtRule(family, CHAIN, device=rule.device)
                 if right and rule.device and family in by_family:
@@ -271,7 +294,10 @@ def _found_jumps(
 
 def _without_devices(all_: Tables) -> Tables:
     """Without the jump rules of devices, which are compared by themselves."""
-    return {
-        key: Content(content.chains, {n: r for n, r in content.jumps.items() if n == INPUT})
-        for key, content in all_.items()
-    }
+    return {key: Content(content.chains, dict(_fixed(content))) for key, content in all_.items()}
+
+
+def _fixed(content: Content) -> Iterator[tuple[str, tuple[XtRule, ...]]]:
+    for chain, rules in content.jumps.items():
+        if kept := tuple(rule for rule in rules if rule.target in (CHAIN_IN, CHAIN_OUT)):
+            yield chain, kept

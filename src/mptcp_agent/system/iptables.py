@@ -15,8 +15,6 @@ from ..core.chain import CHAIN, Counter, checked, checked_devices
 from ..core.state import Family, Firewall, Redirect
 from ..core.xtables import XtRule
 from ..core.xtchains import (
-    CHAIN_IN,
-    INPUT,
     JUMPS,
     TABLES,
     Content,
@@ -27,7 +25,7 @@ from ..core.xtchains import (
     tables,
 )
 from ..errors import FirewallError
-from .iptc_tables import MissingTableError, OpenTable, change, existing, locked, opened
+from .iptc_tables import MissingTableError, OpenTable, change, existing, load, locked, opened
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _USE_NFTABLES = "set option redirect to 'nftables' (or 'auto')"
@@ -48,6 +46,7 @@ class Iptables:
                 f"legacy tables would be seen by nobody: {_USE_NFTABLES}"
             )
         try:
+            load()
             with self._serial, locked():
                 self._families()
         except FirewallError as error:
@@ -138,10 +137,10 @@ class Iptables:
 
 
 def _switch(chain: str, rules: tuple[XtRule, ...], table: OpenTable) -> None:
-    """Make ``rules`` the only jumps into SSREDIR; the one from INPUT stays."""
+    """Make ``rules`` the only jumps into SSREDIR."""
     if rules and not table.has_chain(CHAIN):
         raise FirewallError(f"iptables: there is no chain {CHAIN} to lead the LAN into")
-    table.remove_jumps(keep=(INPUT, CHAIN_IN))
+    table.remove_jumps((CHAIN,))
     table.add_jumps(chain, rules)
 
 

@@ -68,8 +68,9 @@ def _openwrt() -> Iterator[None]:
     os.environ.setdefault("XTABLES_LIBDIR", plugins)
 
     def find_library(name: str) -> str | None:
-        found = (p for path in _LIBRARY_PATHS for p in Path(path).glob(f"lib{name}.so*"))
-        return next(map(str, sorted(found)), None)
+        # libx.so.2 rather than libx.so.2.0.1, never libx.so: that may be a linker's script.
+        found = (p for path in _LIBRARY_PATHS for p in Path(path).glob(f"lib{name}.so.[0-9]*"))
+        return min(map(str, found), key=len, default=None)
 
     original, ctypes.util.find_library = ctypes.util.find_library, find_library
     try:
@@ -137,7 +138,7 @@ def change(family: Family, table: str, write: Callable[[OpenTable], None]) -> No
                 # EAGAIN: the table has another size by now.
                 if "temporarily unavailable" in str(error) and attempt < _ATTEMPTS - 1:
                     continue
-                raise FirewallError(f"ip{'6' * (family == 6)}tables {table}: {error}") from error
+                raise FirewallError(_explain(family, table, error)) from error
 
 
 @contextlib.contextmanager
@@ -152,7 +153,7 @@ def opened(family: Family, table: str) -> Iterator[OpenTable]:
     except iptc.IPTCError as error:
         if "does not exist" in str(error):
             raise MissingTableError(f"the kernel has no table {table} of its family") from error
-        raise FirewallError(f"iptables {table}: {error}") from error
+        raise FirewallError(_explain(family, table, error)) from error
     try:
         yield OpenTable(family, handle)
     finally:
@@ -203,11 +204,11 @@ class OpenTable:
         for chain, rules in content.jumps.items():
             self.add_jumps(chain, rules)
 
-    def remove_jumps(self, keep: tuple[str, str] = ("", "")) -> None:
-        """Take out every rule that leads into our chains, but from chain ``keep[0]`` to [1]."""
+    def remove_jumps(self, into: tuple[str, ...] = CHAINS) -> None:
+        """Take out every rule that leads into these chains, wherever it is."""
         for chain in self._handle.chains:
             for entry, target in list(self._entries(chain.name)):
-                if target in CHAINS and (chain.name, target) != keep:
+                if target in into:
                     data = bare(entry, self._family, target)
                     every_byte = _buffer(b"\xff" * len(data))
                     self._handle.delete_entry(chain.name, _buffer(data), every_byte)
@@ -237,6 +238,14 @@ class OpenTable:
             target = self._handle.get_target(entry) or b""
             yield ctypes.string_at(ctypes.addressof(entry), entry.next_offset), target.decode()
             entry = self._handle.next_rule(entry)
+
+
+def _explain(family: Family, table: str, error: Exception) -> str:
+    # iptc puts the repr of the C string into its message.
+    text = str(error).replace("b'", "").rstrip("'")
+    if "Permission denied" in text:
+        return "iptables may not be changed here: the agent needs CAP_NET_ADMIN (root)"
+    return f"{'ip6tables' if family == 6 else 'iptables'}, table {table}: {text}"
 
 
 def _buffer(data: bytes) -> ctypes.Array[ctypes.c_ubyte]:
