@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src" / PACKAGE
 PURE = {
     *("__future__", "abc", "base64", "binascii", "collections", "dataclasses", "enum"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "re", "statistics"),
-    *("typing",),
+    *("struct", "typing"),
 }
 
 #: Parts of one room: modules of ``system`` that only these may open. They are one thing
