@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from contract.binding import PROVIDER, Program
 from contract.router import Router, running
-from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants
+from contract.service import Service
+from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants, wait_for
 
 
 @pytest.fixture(params=variants("UBUSD"))
@@ -38,6 +40,14 @@ def python(request: pytest.FixtureRequest) -> list[str]:
         return [str(real("UBUS_PYTHON"))]
     module = OPENWRT / "module"
     return ["/usr/bin/env", f"PYTHONPATH={module}", sys.executable]
+
+
+@pytest.fixture
+def provider(python: list[str], ubusd: Ubusd) -> Iterator[Program]:
+    program = Program(python, ubusd, PROVIDER + "serve()")
+    assert program.line() == ["there"]
+    yield program
+    program.kill()
 
 
 @pytest.fixture(params=variants("UBUS_CLI"))
@@ -69,3 +79,11 @@ def router(kind: str) -> Iterator[Router]:
 def call(router: Router) -> Iterator[Caller]:
     with router.caller() as connected:
         yield connected
+
+
+@pytest.fixture
+def service(call: Caller, router: Router) -> Iterator[Service]:
+    made = Service(call, router)
+    yield made
+    made.status("delete", name=made.name)
+    wait_for("all ended", lambda: made.list() == {}, seconds=8)  # or until SIGKILL

@@ -14,7 +14,8 @@ from contract.tools import OPENWRT, TESTS, Captured, capture
 from hypothesis import given
 from hypothesis import strategies as st
 from openwrt import jsontext, wire
-from openwrt.bus import Bus, Send
+from openwrt.bus import Bus
+from openwrt.busobjects import Send
 from openwrt.wire import Attr, Json, Message, Msg, Type
 
 NAMES = ["provider", "call", "call-raises", "call-no-object", "send", "list-nothing"]

@@ -21,7 +21,8 @@ import sys
 from pathlib import Path
 
 from . import wire
-from .bus import Bus, Client
+from .bus import Bus
+from .busobjects import Client
 from .wire import Message
 
 DEFAULT_SOCKET = "/var/run/ubus/ubus.sock"

@@ -127,6 +127,7 @@ class Netifd:
 
     def stop(self) -> None:
         for each in self._interfaces.values():
+            each.autostart = False  # a look that is still due shall not set it up again
             self._set_down(each)
 
     # -- methods ---------------------------------------------------------------------------

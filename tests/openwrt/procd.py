@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from . import daemon, instance, triggers
-from .instance import Instance
 from .peer import Method, Peer, Refused, Reply, background
+from .process import Instance
 from .triggers import Trigger
 from .wire import Json, Status, Type
 

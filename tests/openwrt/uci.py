@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import daemon, ucifile
+from . import daemon, ucifile, ucivalues
 from .peer import Method, Peer, Refused, Reply, background
-from .ucifile import Package, Section, UciError, Value
-from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, record, resolve
+from .ucifile import UciError
+from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, record
 from .wire import Json, Status, Type
 
 Arguments = dict[str, Json]
@@ -86,16 +86,16 @@ class UciObject:
             found = enumerate(package.sections.values())
             return {
                 "values": {
-                    section.name: _section(section, index)
+                    section.name: ucivalues.show(section, index)
                     for index, section in found
-                    if _matches(section, arguments)
+                    if ucivalues.matches(section, arguments)
                 }
             }
-        section = _section_of(package, name)
+        section = ucivalues.find(package, name)
         if section is None:
             return None  # and status 0: rpcd forgets that nothing was found
         if not isinstance(option, str):
-            return {"values": _section(section)}
+            return {"values": ucivalues.show(section)}
         if option not in section.options:
             return None
         return {"value": section.options[option]}
@@ -105,8 +105,9 @@ class UciObject:
         if "config" in arguments:
             name = _need(arguments, "config")
             store.load(name)
-            return {"changes": [_change(each) for each in store.changes(name)]}
-        listed = {name: [_change(each) for each in store.changes(name)] for name in store.configs()}
+            return {"changes": [ucivalues.show_change(each) for each in store.changes(name)]}
+        changed = {name: store.changes(name) for name in store.configs()}
+        listed = {name: [*map(ucivalues.show_change, each)] for name, each in changed.items()}
         return {"changes": {name: changes for name, changes in listed.items() if changes}}
 
     # -- writing ---------------------------------------------------------------------------
@@ -129,7 +130,7 @@ class UciObject:
         values = arguments.get("values")
         if isinstance(values, Mapping):
             for option, value in values.items():
-                changes += _assign(package, section, option, value)
+                changes += ucivalues.assign(package, section, option, value)
         store.save(config, changes)
         return {"section": section}
 
@@ -140,10 +141,10 @@ class UciObject:
         store = self._store(arguments)
         package = store.load(config)
         changes: list[Change] = []
-        chosen = _choose(package, arguments)
+        chosen = ucivalues.choose(package, arguments)
         for section in chosen:
             for option, value in values.items():
-                changes += _assign(package, section.name, option, value)
+                changes += ucivalues.assign(package, section.name, option, value)
         if not chosen:
             raise NotFound
         store.save(config, changes)
@@ -157,7 +158,7 @@ class UciObject:
         names = [options] if isinstance(options, str) else options
         changes: list[Change] = []
         done = False
-        for section in _choose(package, arguments):
+        for section in ucivalues.choose(package, arguments):
             if names is None:
                 wanted = [Change("remove", section.name)]
             else:
@@ -247,100 +248,8 @@ def _need(arguments: Arguments, name: str) -> str:
     return value
 
 
-def _section_of(package: Package, name: str) -> Section | None:
-    with contextlib.suppress(Invalid):
-        return package.sections.get(resolve(package, name))
-    return None
-
-
 def _list(value: Json) -> list[Json]:
     return value if isinstance(value, list) else []
-
-
-def _choose(package: Package, arguments: Arguments) -> list[Section]:
-    """The sections a `set` or `delete` is for."""
-    name = arguments.get("section")
-    if isinstance(name, str):
-        section = package.sections.get(resolve(package, name))
-        return [] if section is None else [section]
-    if "type" not in arguments and "match" not in arguments:
-        raise Invalid
-    return [each for each in package.sections.values() if _matches(each, arguments)]
-
-
-def _matches(section: Section, arguments: Arguments) -> bool:
-    kind, match = arguments.get("type"), arguments.get("match")
-    if kind is not None and kind != section.type:
-        return False
-    if not isinstance(match, Mapping):
-        return True
-    wanted = {name: _string(value) for name, value in match.items()}
-    compared = [name for name, value in wanted.items() if value is not None]
-    there = [name for name in compared if name in section.options]
-    for name in there:
-        value = section.options[name]
-        if wanted[name] not in (value if isinstance(value, list) else value.split()):
-            return False
-    return bool(there) or not compared
-
-
-def _string(value: Json) -> str | None:
-    """Numbers and booleans as UCI text; None for what has none."""
-    match value:
-        case bool():
-            return str(int(value))
-        case int():
-            return str(value % (1 << 32) if -(1 << 31) <= value < 1 << 31 else value % (1 << 64))
-        case str():
-            return value
-        case _:
-            return None
-
-
-def _assign(package: Package, section: str, option: str, value: Json) -> list[Change]:
-    """The changes that give an option its value, done to `package` already."""
-    if not ucifile.is_name(option):
-        raise Invalid
-    if section not in package.sections:
-        raise NotFound
-    old: Value | None = package.sections[section].options.get(option)
-    changes: list[Change] = []
-    if isinstance(value, list):
-        if old is not None:
-            changes.append(Change("remove", section, option))
-        items = [text for item in value if (text := _string(item)) is not None]
-        if not items:
-            raise Invalid
-        changes += [Change("list-add", section, option, item) for item in items]
-    else:
-        text = _string(value)
-        if text is None:
-            raise Invalid
-        if isinstance(old, list):
-            changes.append(Change("remove", section, option))
-        if text or isinstance(old, str):
-            changes.append(Change("set", section, option, text))
-    return record(package, changes)
-
-
-def _section(section: Section, index: int | None = None) -> dict[str, Json]:
-    shown: dict[str, Json] = {
-        ".anonymous": section.anonymous,
-        ".type": section.type,
-        ".name": section.name,
-    }
-    if index is not None:
-        shown[".index"] = index
-    return shown | section.options
-
-
-def _change(change: Change) -> list[Json]:
-    shown: list[Json] = [change.command, change.section]
-    if change.option is not None:
-        shown.append(change.option)
-    if change.value is not None:
-        shown.append(int(change.value) if change.command == "order" else change.value)
-    return shown
 
 
 async def _run(options: argparse.Namespace) -> None:

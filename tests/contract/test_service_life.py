@@ -1,0 +1,172 @@
+"""procd's processes: end, respawn, environment.  The stand-in and the real one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from contract.router import Ear
+from contract.service import SLEEP, Service, shell
+from contract.tools import wait_for
+from openwrt.wire import Status
+
+
+def test_a_process_that_will_not_end_is_killed(service: Service) -> None:
+    stubborn = shell("trap '' TERM; while :; do sleep 0.05; done")
+    service.set(a={**stubborn, "term_timeout": 1})
+    pid = service.pid()
+    time.sleep(0.3)
+    started = time.monotonic()
+    service.set(a={**SLEEP, "term_timeout": 5})
+    time.sleep(0.3)
+    assert service.pid() == pid
+    wait_for("another process", lambda: service.pid() != pid)
+    assert 0.8 < time.monotonic() - started < 3
+
+
+def test_delete_lists_a_service_until_it_has_ended(service: Service) -> None:
+    slow = shell("trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done")
+    service.set(a=slow)
+    service.pid()
+    time.sleep(0.3)
+    service.call("service", "delete", name=service.name)
+    assert service.instance()["running"] is True
+    wait_for("ended", lambda: service.list() == {})
+
+
+def test_signal(service: Service) -> None:
+    service.set(a=SLEEP, b=SLEEP)
+    for name in ("a", "b"):
+        service.pid(name)
+    assert service.status("signal", name=service.name, instance="a", signal=15) == Status.OK
+    wait_for("ended", lambda: service.instance()["running"] is False)
+    assert service.instance()["exit_code"] == 128 + 15
+    assert service.instance("b")["running"] is True
+    again = service.status("signal", name=service.name, instance="a", signal=15)
+    assert again == Status.NOT_FOUND
+    assert service.status("signal", name=service.name) == Status.OK  # HUP to all
+    wait_for("ended", lambda: service.instance("b").get("exit_code") == 128 + 1)
+
+
+def test_set_starts_again_what_has_ended(service: Service) -> None:
+    service.set(a=SLEEP)
+    service.pid()
+    service.call("service", "signal", name=service.name, instance="a", signal=9)
+    wait_for("ended", lambda: service.instance()["running"] is False)
+    service.set(a=SLEEP)
+    service.pid()
+
+
+def test_respawn_until_it_is_a_crash_loop(service: Service) -> None:
+    """Retries 2: three quick ends in all; then `respawn` is gone from the list."""
+    ear = Ear(service.router, "none", "service")
+    path, inside = service.file("crashes")
+    crashing = shell(f"echo x >> {inside}; exit 7", respawn=["3600", "1", "2"])
+    service.set(a=crashing)
+    failed = ear.wait("given up", "instance.fail", seconds=10)[0]
+    assert path.read_text().count("x") == 3
+    assert (failed["exit_code"], failed["respawn_count"]) == (7, 3)
+    assert failed["command"] == crashing["command"]
+    assert service.instance() == {
+        "running": False,
+        "command": crashing["command"],
+        "term_timeout": 5,
+        "exit_code": 7,
+    }
+    service.set(a=crashing)  # one more try, no more
+    wait_for("fourth", lambda: path.read_text().count("x") == 4)
+    time.sleep(1.5)
+    assert path.read_text().count("x") == 4
+
+
+def test_respawn_after_a_long_life_does_not_count(service: Service) -> None:
+    path, inside = service.file("lives")
+    service.set(a=shell(f"echo x >> {inside}; exit 1", respawn=["0", "0", "1"]))
+    wait_for("many", lambda: path.exists() and path.read_text().count("x") > 5)
+
+
+def test_no_respawn_of_what_was_told_to_stop(service: Service) -> None:
+    service.set(a={**SLEEP, "respawn": ["3600", "0", "5"]})
+    service.pid()
+    service.call("service", "state", name=service.name, spawn=False)
+    wait_for("ended", lambda: service.instance()["running"] is False)
+    time.sleep(0.4)
+    assert service.instance()["running"] is False
+    service.call("service", "state", name=service.name, spawn=True)
+    service.pid()
+
+
+def test_autostart_false_waits(service: Service) -> None:
+    service.call("service", "set", name=service.name, autostart=False, instances={"a": SLEEP})
+    assert service.list()["autostart"] is False
+    assert service.instance()["running"] is False
+    service.call("service", "state", name=service.name, spawn=True)
+    service.pid()
+
+
+def test_environment_of_a_process(service: Service) -> None:
+    path, inside = service.file("environment")
+    script = f"""{{ echo "$ONE"; id -u; ulimit -n; ulimit -Hn; readlink /proc/self/fd/0
+    grep NoNewPrivs /proc/self/status; cut -d' ' -f19 /proc/self/stat; }} > {inside}; sleep 100"""
+    limits = {"nofile": "100 200"}
+    service.set(
+        a=shell(script, env={"ONE": "1 2"}, limits=limits, no_new_privs=True, nice=5, stdout=True)
+    )
+    wait_for("written", lambda: path.exists() and path.read_text().count("\n") == 7)
+    assert path.read_text().split("\n")[:-1] == [
+        "1 2", "0", "100", "200", "/dev/null",
+        "NoNewPrivs:\t0",  # that is ujail's work
+        "5",
+    ]  # fmt: skip
+
+
+def test_user_and_pidfile(service: Service) -> None:
+    path, inside = service.file("user")
+    pidfile, pidfile_inside = service.file("pidfile")
+    path.touch()
+    path.chmod(0o666)
+    service.router.config.chmod(0o755)
+    service.router.config.parent.chmod(0o755)
+    script = f"{{ id -un; id -gn; }} > {inside}; sleep 100"
+    service.set(a=shell(script, user="nobody", pidfile=pidfile_inside))
+    wait_for("written", lambda: path.read_text().count("\n") == 2)
+    assert path.read_text() == "nobody\nnogroup\n"
+    assert int(pidfile.read_text()) == service.pid()
+    service.call("service", "delete", name=service.name)
+    wait_for("pid file gone", lambda: not pidfile.exists())
+
+
+def test_notifications(service: Service) -> None:
+    ear = Ear(service.router, "none", "service")
+    service.set(a=SLEEP)
+    service.pid()
+    service.call("service", "delete", name=service.name)
+    ear.wait("all", "instance.start", "service.start", "instance.stop", "service.stop")
+    mine = [(name, data) for name, data in ear.heard if data.get("service") == service.name]
+    assert mine == [
+        ("instance.start", {"service": service.name, "instance": "a"}),
+        ("service.start", {"service": service.name}),
+        ("instance.stop", {"service": service.name, "instance": "a"}),
+        ("service.stop", {"service": service.name}),
+    ]
+
+
+def test_service_data(service: Service) -> None:
+    service.call(
+        "service",
+        "set",
+        name=service.name,
+        data={"z": {"q": 1}, "a": 1},
+        instances={"i": {**SLEEP, "data": {"firewall": [{"t": 1}]}}},
+    )
+
+    def get(**what: str) -> dict[str, Any]:
+        return service.call("service", "get_data", name=service.name, **what)
+
+    everything = {"*": {"a": 1, "z": {"q": 1}}, "i": {"firewall": [{"t": 1}]}}
+    assert get() == {service.name: everything}
+    assert get(type="firewall") == {service.name: {"i": {"firewall": [{"t": 1}]}}}
+    service.call("service", "set_data", name=service.name, data={"n": 1})
+    service.call("service", "set_data", name=service.name, instance="i", data={"m": 1})
+    assert service.list()["data"] == {"n": 1}
+    assert service.instance("i")["data"] == {"m": 1}
