@@ -87,6 +87,8 @@ class Agent:
         self._choice: Choice | None = None
         self._retries = Retries()
         self._restoring: Problem | None = None
+        self._settled = False
+        """What a former configuration had changed is put back."""
         self._fault: Problem | None = None
 
         self._sampler = Sampler()
@@ -233,10 +235,13 @@ class Agent:
         if config is not None:
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
             log.info("configuration read")
-            self._means = await self._work(
-                find_means, config, self._engines, self._machine, CONFIG_DIRECTORY
-            )
-            await self._work(self._sampler.ignore_so_far)
+            self._means = await self._work(self._find_means, config)
+            self._settled = False
+
+    def _find_means(self, config: Config) -> Means:
+        means = find_means(config, self._engines, self._machine, CONFIG_DIRECTORY)
+        self._sampler.ignore_so_far()
+        return means
 
     def _restarts_redirector(self) -> bool:
         planned = [p for p in self._plan.state.processes if p.name == "client"]
@@ -274,7 +279,7 @@ class Agent:
                 failed += self._apply_processes(some, failed)
             else:
                 failed += await self._work(self._machine.apply, some)
-        if due:
+        if due or not self._settled:
             await self._restore()
         for change in due:
             why = next((w for c, w in failed if c is change), None)
@@ -291,7 +296,7 @@ class Agent:
     async def _restore(self) -> None:
         try:
             await self._work(self._machine.restore, self._plan.state)
-            self._restoring = None
+            self._settled, self._restoring = True, None
         except AgentError as error:
             self._restoring = Problem("sysctl", str(error))
 

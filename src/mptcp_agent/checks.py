@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from .core.config import PACKAGE
 from .core.plan import buffers
+from .core.plan.paths import usable_wans
 from .core.plan.sysctls import RMEM, WMEM
 from .core.view import View
 from .errors import AgentError, BusError
@@ -167,8 +168,7 @@ def _peers(view: View) -> Iterator[Row]:
         dead = [
             a
             for a in peer.addresses
-            if view.plan.wans
-            and not any(w.up and view.health.usable(w.name, a) for w in view.plan.wans)
+            if a in view.health.refused or not usable_wans(view.plan.wans, view.health, a)
         ]
         yield row(
             name,

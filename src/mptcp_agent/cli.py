@@ -123,9 +123,13 @@ def _cleanup(options: argparse.Namespace) -> int:
     bus = Bus(options.socket)
     try:
         bus.connect()
-        Services(bus.call).set(())
-    except AgentError as error:
-        failed.append(f"proxy processes: {error}")
+    except BusError as error:  # without ubusd there is no procd, and so nothing that runs
+        print(f"mptcp-agent: proxy processes: {error}", file=sys.stderr)
+    else:
+        try:
+            Services(bus.call).set(())
+        except AgentError as error:
+            failed.append(f"proxy processes: {error}")
     machine = Machine()
     failed += machine.sweep()
     for failure in failed:

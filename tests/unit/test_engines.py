@@ -361,7 +361,7 @@ def test_an_engine_that_is_named_is_the_one() -> None:
     ("name", "builds", "says"),
     [
         ("auto", {}, "install sing-box"),
-        ("sing-box", {}, "sing-box of sing-box not installed: install the package sing-box"),
+        ("sing-box", {}, "sing-box not installed: install the package sing-box"),
         (
             "shadowsocks-libev",
             {"shadowsocks-libev": Build("shadowsocks-libev", client="/usr/bin/ss-redir")},

@@ -57,10 +57,17 @@ def proxied(
     """``peers`` maps peer addresses to section names; ``to_peers`` are sockets to the peers'
     ports, ``to_server`` sockets on the server's port."""
     mine = [s for s in to_peers if s.remote in peers]
+    theirs = [s for s in to_server if not _is_probe(s)]
     return (
         *_grouped("client", mine, peers),
-        *_grouped("server", to_server, {}),
+        *_grouped("server", theirs, {}),
     )
+
+
+def _is_probe(sock: TcpSocket) -> bool:
+    """A client's path probe: plain TCP that says nothing, where a proxied connection speaks
+    first thing after its handshake."""
+    return sock.subflow is None and sock.info.bytes_received == 0
 
 
 def _grouped(

@@ -73,7 +73,7 @@ def plan(
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
     endpoints = routing.endpoints(config, wans, peers, health, used)
     state = RouterState(
-        endpoints=endpoints[: routing.MAX_ENDPOINTS],
+        endpoints=routing.fitting(endpoints),
         limits=LIMITS,
         routes=routing.routes(wans, networks, peers, health),
         rules=routing.rules(config, wans, peers),

@@ -76,6 +76,8 @@ def choose(
     proxy process and ends its connections. It gives way to a better peer when there are none,
     and in any case only to an address at which somebody was seen to listen.
     """
+    if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
+        now = None  # no longer configured
     found: list[Choice] = []
     for peer in peers:
         if peer.peer.name in health.dead_peers:

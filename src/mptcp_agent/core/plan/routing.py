@@ -125,6 +125,16 @@ def _rule_order(rule: Rule) -> tuple[int, int, int, str]:
     return (rule.priority, rule.family, rule.table, str(rule))
 
 
+def fitting(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """As many as the kernel takes: rather one address of each WAN than two of some."""
+
+    def second(endpoint: Endpoint) -> bool:
+        return any(e.device == endpoint.device and e.id < endpoint.id for e in found)
+
+    chosen = sorted(found, key=lambda e: (second(e), e.id))[:MAX_ENDPOINTS]
+    return tuple(sorted(chosen, key=lambda e: e.id))
+
+
 def endpoints(
     config: Config,
     wans: tuple[WanLink, ...],
