@@ -196,6 +196,10 @@ class Log:
             file.seek(self._start)
             return file.read()
 
+    def changed(self) -> float:
+        """When something was said last (Unix time)."""
+        return self._path.stat().st_mtime
+
     def changes(self) -> list[str]:
         """The lines that tell of a change to the router."""
         verbs = ("INFO set ", "INFO added ", "INFO removed ", "ERROR ")

@@ -176,8 +176,8 @@ def test_role_off_and_disabled(net: Network, good: Package) -> None:
     good["wan2"].options["role"] = "off"
     reconfigure(net.client, good)
     eventually(lambda: len(endpoints(net.client)) == 1, 5, "one endpoint")
-    status = wait_state(net.client, "active")
-    assert wan(status, "wan2")["endpoints"] == []
+    wait_status(net.client, lambda s: wan(s, "wan2")["endpoints"] == [], "it in the status")
+    wait_state(net.client, "active")
     good["globals"].options["enabled"] = "0"
     reconfigure(net.client, good)
     wait_state(net.client, "disabled")

@@ -100,8 +100,10 @@ def test_engine_missing() -> None:
     with opened(LIBEV) as net:
         net.client.uninstall("ss-redir")
         net.client.start_agent()
-        status = wait_state(net.client, "bypassed")
-        found = problem(status, "mptcp-proxy.globals.engine")
+        where = "mptcp-proxy.globals.engine"
+        status = wait_status(net.client, lambda s: problem(s, where), "the problem")
+        found = problem(status, where)
+        assert status["state"] == "bypassed"
         assert "shadowsocks-libev" in found["message"]
         assert "install" in found["message"] + found["hint"]
         assert "install" in status["reason"]
@@ -118,8 +120,10 @@ def test_nft_missing() -> None:
         assert ask(net.client, "status")["client"]["redirect"]["backend"] == "iptables"
         package = net.client.path("/etc/config/mptcp-proxy").read_text()
         reconfigure(net.client, package.replace("redirect 'auto'", "redirect 'nftables'"))
-        status = wait_state(net.client, "bypassed")
-        found = problem(status, "mptcp-proxy.globals.redirect")
+        where = "mptcp-proxy.globals.redirect"
+        status = wait_status(net.client, lambda s: problem(s, where), "the problem")
+        found = problem(status, where)
+        assert status["state"] == "bypassed"
         assert "nft" in found["message"]
         assert "install nftables" in found["hint"]
         fetch(net)

@@ -156,8 +156,12 @@ def test_a_missing_module_is_named(under: Under, tmp_path: Path, word: str, pack
 
 def test_missing_programs_and_rights(tmp_path: Path) -> None:
     assert "install nftables" in Nftables("no-such-program").available()
+    absent, forbidden = Nftables("no-such-program"), Nftables("/dev/null")
     with pytest.raises(FirewallError, match="install nftables"):
-        Nftables("no-such-program").observe()
+        absent.apply(Firewall("nftables", REDIRECT))
+    assert absent.observe() is forbidden.observe() is None
+    assert absent.counters() == ()
+    absent.remove()
     nojson = _script(tmp_path / "nojson", 'echo "JSON support not compiled-in" >&2; exit 1')
     assert "nftables-json" in Nftables(nojson).available()
     nobody = _script(tmp_path / "nobody", f'exec setpriv --reuid 65534 --clear-groups {_NFT} "$@"')

@@ -83,6 +83,13 @@ def test_a_server_shows_whoever_is_connected() -> None:
     assert (one.role, one.peer, one.fallback) == ("server", None, False)
 
 
+def test_a_clients_path_probe_is_no_connection() -> None:
+    """Plain TCP that has said nothing; one that has is a client without MPTCP."""
+    probe, plain = sock(token=0), sock(token=0, received=1)
+    (one,) = proxied(config(BRIDGE_SERVER), {}, [], [probe, plain])
+    assert one.sockets == (plain,)
+
+
 def test_ipv6_addresses_are_in_brackets() -> None:
     six = sock("2001:db8::78", "2001:db8::70")
     (row,) = document(proxied(CONFIG, {"2001:db8::70": "r7000"}, [six], []), LINKS)["connections"]
@@ -118,6 +125,7 @@ def test_every_living_socket_is_in_exactly_one_connection(
 ) -> None:
     found = connections.proxied(CONFIG, PEERS, out, served)
     SCHEMA.validate(document(found, LINKS))
-    living = [s for s in (*out, *served) if s.state != "time-wait"]
+    not_probes = [s for s in served if s.subflow or s.info.bytes_received]
+    living = [s for s in (*out, *not_probes) if s.state != "time-wait"]
     shown = [s for c in found for s in c.sockets]
     assert sorted(map(id, shown)) == sorted(map(id, living))

@@ -11,6 +11,7 @@ Linux 5.9 (a TCP reset from prerouting).
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 from ..core import nft, nft_listing
@@ -58,6 +59,10 @@ class _NftError(FirewallError):
         self.crashed = returncode < 0
 
 
+class _MissingError(FirewallError):
+    """There is no program nft: then nothing of ours is in nftables that could be mended."""
+
+
 class _UnreadableError(FirewallError):
     """nft cannot list the table, as 1.0 cannot (SIGSEGV) list one that 1.1 has written."""
 
@@ -77,8 +82,12 @@ class Nftables:
         return ""
 
     def observe(self) -> Firewall | None:
+        if shutil.which(self._program) is None:
+            return None  # nothing of ours has come about without it
         try:
             listing = self._listing()
+        except _MissingError:
+            return None
         except _UnreadableError:
             return nft_listing.UNREADABLE
         return nft_listing.firewall_in(listing) if listing else None
@@ -114,10 +123,14 @@ class Nftables:
                 self._run_if_there("flush", "chain", "inet", "mptcp_proxy", chain)
 
     def remove(self) -> None:
-        self._run("-f", "-", text=nft.delete_text())
+        with contextlib.suppress(_MissingError):
+            self._run("-f", "-", text=nft.delete_text())
 
     def counters(self) -> tuple[Counter, ...]:
-        listing = self._listing()
+        try:
+            listing = self._listing()
+        except _MissingError:
+            return ()
         return nft_listing.counters_in(listing) if listing else ()
 
     def _listing(self) -> nft_listing.Listing | None:
@@ -155,8 +168,8 @@ class Nftables:
                 env={**os.environ, "LC_ALL": "C"},
                 check=False,
             )
-        except FileNotFoundError as error:
-            raise FirewallError(
+        except (FileNotFoundError, PermissionError) as error:
+            raise _MissingError(
                 "the program nft is missing; install nftables (on OpenWrt nftables-json), or "
                 "set option redirect to iptables on a legacy system"
             ) from error
