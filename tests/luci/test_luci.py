@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,13 +73,16 @@ def outcomes(file: Path) -> dict[str, Outcome]:
     return found
 
 
+NO_CASE = SimpleNamespace(params={})
+
+
 @pytest.fixture(scope="session")
 def runs(request: pytest.FixtureRequest) -> Iterator[dict[Path, Future[dict[str, Outcome]]]]:
     """The files that are asked for, two at a time: a page waits more than it works."""
-    asked = {getattr(item, "callspec", None) for item in request.session.items} - {None}
-    wanted = {call.params["file"] for call in asked if call and "file" in call.params}
+    asked = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    wanted = {getattr(item, "callspec", NO_CASE).params.get("file") for item in asked}
     with ThreadPoolExecutor(2) as pool:
-        longest_first = sorted(wanted & set(FILES), key=lambda file: -file.stat().st_size)
+        longest_first = sorted(set(FILES) & wanted, key=lambda file: -file.stat().st_size)
         yield {file: pool.submit(outcomes, file) for file in longest_first}
 
 

@@ -108,7 +108,7 @@ test('without an address, a password or a line there is nothing to save', async 
 
 test('it begins with what is configured, and keeps the rest', async t => {
 	const w = usual({ status: r.status(), sections: {
-		globals: { type: 'globals', enabled: '0', engine: 'sing-box' },
+		globals: { type: 'globals', engine: 'sing-box' },
 		r7000: { type: 'peer', address: [ '10.1.1.70' ], port: '8400', method: 'aes-128-gcm', password: 'secret' },
 		vps: { type: 'peer', address: [ '198.51.100.7' ] },
 		client: { type: 'client', enabled: '0', peer: [ 'r7000', 'vps' ], timeout: '600' },

@@ -38,7 +38,9 @@ async function save(page) {
 async function add(page, section, option, value) {
 	const list = field(page, section, option);
 
+	/* LuCI looks at a value when a key comes up */
 	await list.locator('.add-item input').first().fill(value);
+	await list.locator('.add-item input').first().press('End');
 	await list.locator('.add-item .cbi-button-add').click();
 }
 

@@ -36,7 +36,7 @@ test('nothing configured: one step leads on, and there is no empty table', async
 	const page = await shown(t, usual({ status: r.nothing(), connections: r.connections() }));
 
 	assert.match(await page.getByText('Start the assistant').getAttribute('href'), /services\/mptcp-proxy\/assistant$/);
-	assert.equal(await page.locator('table, svg').count(), 0);
+	assert.equal(await page.locator('#view table, #view svg').count(), 0);
 	await screenshot(page, 'status-nothing');
 });
 

@@ -52,6 +52,11 @@ test('the form begins with what is configured', () => {
 	assert.deepEqual(begun, { role: 'server', address: [], port: '9000', method: 'aes-128-gcm', password: 'x', allow: [ '10.1.1.0/24', '10.2.2.0/24' ], wans: [ 'wan1' ] });
 });
 
+test('but not with the example of the package, which is switched off', () => assert.deepEqual(
+	setup.beginning([ section('globals', 'g', { enabled: '0' }), section('peer', 'p', { address: [ '10.1.1.70' ], password: 'x' }), section('wan', 'w', { interface: 'wan1' }) ],
+		[ { name: 'wan', likely: true } ], 'best'),
+	{ role: 'client', address: [], port: '', method: 'best', password: '', allow: [], wans: [ 'wan' ] }));
+
 test('and else with what works everywhere', () => {
 	const begun = setup.beginning([], [ { name: 'wan', likely: true }, { name: 'guest', likely: false } ], 'best');
 

@@ -81,8 +81,10 @@ function changes(answers, sections) {
 	return [ ...result, ...wanChanges(list(answers.wans), sections) ];
 }
 
-/* What the form of the assistant begins with: what is configured, else what works everywhere */
-function beginning(sections, links, method) {
+/* What the form of the assistant begins with: what is configured, else what works everywhere.
+ * While all is switched off that is the package's example, which is of no use to anybody. */
+function beginning(all, found, method) {
+	const sections = all.some(s => s['.type'] == 'globals' && s.enabled == '0') ? [] : all;
 	const server = sections.find(s => s['.type'] == 'server') ?? {};
 	const peer = sections.find(s => s['.name'] == firstPeer(sections)) ?? {};
 	const role = (server.enabled == '1') ? 'server' : 'client';
@@ -96,7 +98,7 @@ function beginning(sections, links, method) {
 		method: far.password ? (far.method ?? 'none') : method,
 		password: far.password ?? '',
 		allow: list(server.allow),
-		wans: wans.length ? wans : links.filter(l => l.likely).map(l => l.name)
+		wans: wans.length ? wans : found.filter(link => link.likely).map(link => link.name)
 	};
 }
 

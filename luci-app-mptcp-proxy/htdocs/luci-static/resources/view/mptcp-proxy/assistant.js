@@ -151,7 +151,12 @@ return view.extend({
 	},
 
 	handleSaveApply(ev, mode) {
-		return this.handleSave().then(() => ui.changes.apply(mode == '0'));
+		return this.handleSave().then(() => {
+			/* LuCI loads the page again when all is applied: then let it be the one with the result */
+			window.history.replaceState(null, '', L.url('admin/services/mptcp-proxy/status'));
+
+			return ui.changes.apply(mode == '0');
+		});
 	},
 
 	handleReset: null

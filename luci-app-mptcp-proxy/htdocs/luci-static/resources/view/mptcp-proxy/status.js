@@ -20,9 +20,9 @@ function section(title, ...nodes) {
 	return E('div', { 'class': 'cbi-section', 'data-key': title }, [ E('h3', [ title ]), ...nodes ]);
 }
 
-/* Nothing is set up: neither role is on, and nobody has switched it off by hand */
-function isNew(status) {
-	return !status.client && !status.server && !status.wans.length;
+/* Neither role is on: nothing is set up, or all is switched off as the package comes */
+function isOff(status) {
+	return !status.client && !status.server && status.state != 'error';
 }
 
 return view.extend({
@@ -88,8 +88,8 @@ return view.extend({
 	},
 
 	renderAll(status) {
-		if (isNew(status))
-			return [ parts.problems(status), this.renderNew() ];
+		if (isOff(status))
+			return [ parts.problems(status), this.renderStart() ];
 
 		const wans = status.wans.map(w => w.name);
 
@@ -106,10 +106,11 @@ return view.extend({
 		];
 	},
 
-	renderNew() {
-		return E('div', { 'class': 'cbi-section', 'data-key': 'new' }, [
-			E('p', [ _('Nothing is set up yet. The assistant asks a few questions and writes a working configuration.') ]),
-			E('a', { 'class': 'btn cbi-button cbi-button-action important', 'href': L.url('admin/services/mptcp-proxy/assistant') }, [ _('Start the assistant') ])
+	renderStart() {
+		return E('div', { 'class': 'cbi-section', 'data-key': 'start' }, [
+			E('p', [ _('The assistant asks a few questions and writes a working configuration. Everything can be set by hand too.') ]),
+			E('a', { 'class': 'btn cbi-button cbi-button-action important', 'href': L.url('admin/services/mptcp-proxy/assistant') }, [ _('Start the assistant') ]), ' ',
+			E('a', { 'class': 'btn cbi-button', 'href': L.url('admin/services/mptcp-proxy/settings') }, [ _('Settings') ])
 		]);
 	},
 
