@@ -1,0 +1,11 @@
+#!/bin/sh
+# Run by OpenWrt's package CI after installation: test.sh PACKAGE VERSION
+
+case "$1" in
+mptcp-agent)
+	mptcp-agent --version | grep -F "$2"
+	;;
+mptcp-agent-*)
+	mptcp-agent --version
+	;;
+esac
