@@ -331,7 +331,14 @@ def test_missing_rights_and_programs(monkeypatch: pytest.MonkeyPatch, lab: Lab) 
     done = _python(code, "setpriv", "--bounding-set=-net_admin")
     assert "CAP_NET_ADMIN" in done.stdout
     monkeypatch.setitem(sys.modules, "iptc", None)
-    assert "install the package python3-iptables" in lab.router.run(Iptables().available)
+    backend = Iptables()
+    assert "install the package python3-iptables" in lab.router.run(backend.available)
+    with pytest.raises(FirewallError, match="python3-iptables"):
+        lab.router.run(backend.apply, Firewall("iptables", REDIRECT))
+    # Somebody else's tables are no reason to complain on a router that uses nftables.
+    lab.router.sh(f"{V4} -t nat -L")
+    assert lab.router.run(backend.observe) is None
+    lab.router.run(backend.remove)
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])

@@ -54,7 +54,7 @@ class Iptables:
         return ""
 
     def observe(self) -> Firewall | None:
-        if not _any_table():
+        if not _may_be_ours():
             return None
         with self._serial, locked():
             return self._observe()
@@ -91,7 +91,7 @@ class Iptables:
                         change(family, table, partial(_switch, chain, rules))
 
     def remove(self) -> None:
-        if not _any_table():
+        if not _may_be_ours():
             return
         with self._serial, locked():
             for table in reversed(TABLES):
@@ -100,7 +100,7 @@ class Iptables:
             self._applied = None
 
     def counters(self) -> tuple[Counter, ...]:
-        if not _any_table():
+        if not _may_be_ours():
             return ()
         with self._serial, locked():
             return counters_in(_found())
@@ -158,6 +158,17 @@ def _found() -> Tables:
 
 def _any_table() -> bool:
     return any(existing(family) for family in _FAMILIES)
+
+
+def _may_be_ours() -> bool:
+    """Whether there is a table, and the library without which we cannot have made one."""
+    if not _any_table():
+        return False
+    try:
+        load()
+    except FirewallError:
+        return False
+    return True
 
 
 def _has(family: Family, table: str) -> bool:

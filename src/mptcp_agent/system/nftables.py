@@ -10,6 +10,7 @@ Linux 5.9 (a TCP reset from prerouting).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
