@@ -24,12 +24,12 @@ def up(config: Config) -> Iterator[list[str]]:
         else:
             yield words
     for route in config.routes:
-        yield _default(config, route, "replace")
+        yield _routed(config, route, "replace")
 
 
 def down(config: Config) -> Iterator[list[str]]:
     for route in config.routes:
-        yield _default(config, route, "delete")
+        yield _routed(config, route, "delete")
     for address in config.addresses:
         if config.metric or config.table:
             yield _connected(config, address, "delete")
@@ -37,19 +37,22 @@ def down(config: Config) -> Iterator[list[str]]:
 
 
 def _connected(config: Config, address: Address, verb: str) -> list[str]:
-    network = ipaddress.ip_interface(str(address)).network
-    scope = ["scope", "link"] if address.family == 4 else []
-    return _route(config, verb, f"-{address.family}", [str(network), *scope])
+    network = str(ipaddress.ip_interface(str(address)).network)
+    return _routed(config, Route(network), verb)
 
 
-def _default(config: Config, route: Route, verb: str) -> list[str]:
-    source, _, bits = route.source.partition("/")
-    family = "-6" if ":" in route.gateway else "-4"
-    words = ["default", "via", route.gateway]
-    return _route(config, verb, family, [*words, "src", source] if bits != "0" else words)
-
-
-def _route(config: Config, verb: str, family: str, what: list[str]) -> list[str]:
-    words = [family, "route", verb, *what, "dev", config.device, "proto", "static"]
-    words += ["metric", str(config.metric)] if config.metric else []
-    return [*words, "table", str(config.table)] if config.table else words
+def _routed(config: Config, route: Route, verb: str) -> list[str]:
+    words = [f"-{route.family}", "route", verb, route.target]
+    words += ["via", route.gateway] if route.gateway else []
+    words += ["dev", config.device, "proto", "static"]
+    if not route.gateway and route.family == 4:
+        words += ["scope", "link"]
+    if route.source:
+        words += ["src", route.source]
+    numbers = {
+        "metric": route.metric or config.metric,
+        "table": route.table or config.table,
+        "mtu": route.mtu,
+    }
+    words += [word for name, value in numbers.items() if value for word in (name, str(value))]
+    return [*words, "onlink"] if route.onlink else words

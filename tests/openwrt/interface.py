@@ -8,12 +8,13 @@ else changes anything it says.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .rtnl import Address, Link
-from .ucifile import Section, Value
+from .ucifile import Package, Section, Value
 from .wire import Json
 
 _TRUE = ("1", "on", "true", "yes", "enabled")
@@ -21,10 +22,34 @@ _TRUE = ("1", "on", "true", "yes", "enabled")
 
 @dataclass(frozen=True)
 class Route:
-    """A default route."""
+    """An interface's gateway, or a `config route` section.  Numbers are 0 where not given."""
 
-    gateway: str
-    source: str
+    target: str
+    """Network with prefix length."""
+    gateway: str = ""
+    source: str = ""
+    metric: int = 0
+    table: int = 0
+    mtu: int = 0
+    onlink: bool = False
+
+    @property
+    def family(self) -> int:
+        return 6 if ":" in self.target else 4
+
+    def shown(self) -> dict[str, Json]:
+        target, _, mask = self.target.partition("/")
+        nothing = "::" if self.family == 6 else "0.0.0.0"
+        shown: dict[str, Json] = {"target": target, "mask": int(mask)}
+        shown["nexthop"] = self.gateway or nothing
+        shown |= {
+            name: value
+            for name, value in (("mtu", self.mtu), ("metric", self.metric), ("table", self.table))
+            if value
+        }
+        bits = 128 if self.family == 6 else 32
+        shown["source"] = f"{self.source}/{bits}" if self.source else f"{nothing}/0"
+        return shown
 
 
 @dataclass(frozen=True)
@@ -56,7 +81,43 @@ class Config:
         return self.proto == "dhcp" and not self.addresses
 
 
-def parse(section: Section) -> Config | None:
+def parse(package: Package) -> dict[str, Config]:
+    """The interfaces of /etc/config/network, by name; without the disabled ones."""
+    routes: dict[str, list[Route]] = {}
+    configs: dict[str, Config] = {}
+    for section in package.sections.values():
+        if section.type == "interface":
+            config = _interface(section)
+            if config is not None:
+                configs[section.name] = config
+        elif section.type in ("route", "route6"):
+            with contextlib.suppress(ValueError):  # left out without a word
+                route = _route(section.options, section.type == "route6")
+                routes.setdefault(_one(section.options, "interface"), []).append(route)
+    for name, config in configs.items():
+        own = sorted(routes.get(name, ()), key=lambda route: -route.family)
+        configs[name] = replace(config, routes=(*own, *config.routes))
+    return configs
+
+
+def _route(options: Mapping[str, Value], v6: bool) -> Route:
+    """Raises ValueError."""
+    if _one(options, "disabled") == "1":
+        raise ValueError
+    mask = "128" if v6 else _one(options, "netmask") or "32"
+    target = _address(_one(options, "target") or ("::/0" if v6 else "0.0.0.0"), mask)
+    return Route(
+        str(target),
+        _one(options, "gateway"),
+        _one(options, "source").partition("/")[0],
+        _number(options, "metric"),
+        _number(options, "table"),
+        _number(options, "mtu"),
+        _boolean(options, "onlink", False),
+    )
+
+
+def _interface(section: Section) -> Config | None:
     """None for a disabled section."""
     options = section.options
     if _one(options, "disabled") in ("1", "true"):
@@ -92,9 +153,8 @@ def parse(section: Section) -> Config | None:
         sources = [each.address for each in found if each.family == family]
         if not gateway or not sources or not _boolean(options, "defaultroute", True):
             continue
-        nowhere = "0.0.0.0/0" if family == 4 else "::/0"
-        bits = 32 if family == 4 else 128
-        routes.append(Route(gateway, f"{sources[0]}/{bits}" if leased else nowhere))
+        target = "0.0.0.0/0" if family == 4 else "::/0"
+        routes.append(Route(target, gateway, sources[0] if leased else ""))
     data: tuple[tuple[str, Json], ...] = ()
     if leased and found:
         data = (("dhcpserver", _one(options, "gateway")), ("leasetime", 3600))
@@ -209,13 +269,8 @@ class Interface:
                 if each.family == family
             ]
         shown |= {"ipv6-prefix": [], "ipv6-prefix-assignment": []}
-        shown["route"] = [_route(route) for route in config.routes]
+        shown["route"] = [route.shown() for route in config.routes]
         shown |= {"dns-server": list(config.dns), "dns-search": [], "neighbors": []}
         kinds = ("ipv4-address", "ipv6-address", "route", "dns-server", "dns-search", "neighbors")
         shown["inactive"] = {kind: [] for kind in kinds}
         return shown
-
-
-def _route(route: Route) -> dict[str, Json]:
-    target = "::" if ":" in route.gateway else "0.0.0.0"
-    return {"target": target, "mask": 0, "nexthop": route.gateway, "source": route.source}

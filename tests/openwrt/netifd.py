@@ -46,8 +46,7 @@ class Netifd:
         """Read the configuration again; an interface whose section changed goes down and up."""
         package = self._load()
         self._make_bridges(package)
-        sections = (each for each in package.sections.values() if each.type == "interface")
-        configs = {each.name: each for each in map(interface.parse, sections) if each is not None}
+        configs = interface.parse(package)
         for name, known in list(self._interfaces.items()):
             if configs.get(name) != known.config:
                 self._set_down(known)
