@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 
 from ..core import nft, nft_listing
@@ -83,8 +82,6 @@ class Nftables:
         return ""
 
     def observe(self) -> Firewall | None:
-        if shutil.which(self._program) is None:
-            return None  # nothing of ours has come about without it
         try:
             listing = self._listing()
         except _MissingError:
