@@ -99,6 +99,7 @@ define Build/Prepare
 	$(INSTALL_DIR) $(PKG_BUILD_DIR)
 	$(CP) ./src ./schema ./files $(PKG_BUILD_DIR)/
 	find $(PKG_BUILD_DIR) -name __pycache__ -prune -exec rm -rf {} +
+	chmod -R u=rwX,go=rX $(PKG_BUILD_DIR)
 endef
 
 define Build/Configure

@@ -11,6 +11,7 @@ include $(INCLUDE_DIR)/package.mk
 define Build/Prepare
 	$(INSTALL_DIR) $(PKG_BUILD_DIR)
 	$(CP) ./htdocs ./root $(PKG_BUILD_DIR)/
+	chmod -R u=rwX,go=rX $(PKG_BUILD_DIR)
 endef
 
 define Package/$(PKG_NAME)

@@ -1,0 +1,167 @@
+"""Shell scripts: shellcheck, shfmt as OpenWrt's CI runs it, and the init script's behaviour.
+
+The init script runs under busybox ash with rc.common and procd.sh in small, which note what is
+asked of procd; tests/package/test_router.py runs it with the real ones.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from lab.paths import TOP, VENV_PYTHON
+
+INIT = TOP / "files/mptcp-proxy.init"
+SCRIPTS = [INIT, TOP / "files/mptcp-proxy.defaults", TOP / "test.sh"]
+
+#: rc.common and procd.sh as far as the script uses them; each call is a line of $LOG.
+_PROCD = r"""
+note() { echo "$*" >> "$LOG"; }
+extra_command() { :; }
+procd_open_instance() { note "instance $*"; }
+procd_close_instance() { note close; }
+procd_set_param() { note "param $*"; }
+procd_add_jail() { note "jail $*"; }
+procd_add_reload_trigger() { note "trigger $*"; }
+procd_add_reload_interface_trigger() { note "interface trigger $*"; }
+procd_send_signal() { note "signal $*"; }
+procd_kill() { note "kill $*"; kill "$(cat "$PID")" 2> /dev/null; }
+config_load() { note "load $*"; }
+config_foreach() { "$1" wan1; "$1" wan2; "$1" unnamed; }
+config_get() { case $2 in unnamed) eval "$1=" ;; *) eval "$1=$2" ;; esac; }
+ubus() {
+	case "$*" in
+	"call mptcp_proxy reload") note "ubus reload"; [ -e "$PID.ubus" ] ;;
+	*) [ ! -e "$PID" ] || echo "pid $(cat "$PID")" ;;
+	esac
+}
+jsonfilter() { sed -n "s/^pid //p"; }
+. "$SCRIPT"
+start() { start_service; }
+stop() { stop_service; procd_kill "$NAME"; service_stopped; }
+"$@"
+"""
+
+
+class Init:
+    """The init script with a pretended procd, and a real process as its agent."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory / "log"
+        self.handover = directory / "run/handover"
+        script = INIT.read_text()
+        for place in ("/var/run/mptcp-proxy", "/usr/bin/mptcp-agent", "/usr/lib/mptcp-agent"):
+            script = script.replace(place, f"{directory}{'/run' * ('run' in place)}")
+        program = directory / "agent"
+        program.write_text('#!/bin/sh\necho "agent $*" >> "$LOG"\n')
+        program.chmod(0o755)
+        script = script.replace(f"PROG={directory}", f"PROG={program}")
+        (directory / "init").write_text(script)
+        (directory / "code.py").touch()
+        self.agent: subprocess.Popen[bytes] | None = None
+
+    def run_agent(self, answers: bool = True) -> None:
+        # Not a child of this process, which would have to reap it.
+        line = 'sleep 60 > /dev/null 2>&1 & echo $! > "$0"'
+        subprocess.run(["sh", "-c", line, str(self.directory / "pid")], check=True)
+        if answers:
+            (self.directory / "pid.ubus").touch()
+
+    def __call__(self, command: str, **environment: str) -> list[str]:
+        self.log.write_text("")
+        subprocess.run(
+            ["busybox", "ash", "-eu", "-c", _PROCD, "sh", command],
+            env={
+                "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+                "LOG": str(self.log),
+                "PID": str(self.directory / "pid"),
+                "SCRIPT": str(self.directory / "init"),
+                "PKG_UPGRADE": "",
+                **environment,
+            },
+            check=True,
+            timeout=30,
+        )
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def init(tmp_path: Path) -> Init:
+    return Init(tmp_path)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
+def test_shellcheck_and_shfmt(script: Path) -> None:
+    tools = VENV_PYTHON.parent
+    for command in ([tools / "shellcheck"], [tools / "shfmt", "-d", "-s", "-sr"]):
+        done = subprocess.run([*map(str, command), str(script)], capture_output=True, text=True)
+        assert not done.returncode, done.stdout + done.stderr
+
+
+def test_start(init: Init) -> None:
+    lines = init("start")
+    assert lines[0] == "instance agent"
+    assert f"param command {init.directory}/agent run" in lines
+    assert f"param file {init.directory}/code.py" in lines
+    assert "param respawn 3600 5 0" in lines  # never gives up
+    assert {"param stdout 1", "param stderr 1", "param no_new_privs 1"} <= set(lines)
+    assert not init.handover.exists()
+
+
+def test_triggers(init: Init) -> None:
+    assert init("service_triggers") == [
+        "trigger mptcp-proxy",
+        "load mptcp-proxy",
+        "interface trigger wan1",
+        "interface trigger wan2",
+    ]
+
+
+def test_reload_restarts_nothing(init: Init) -> None:
+    init.run_agent()
+    assert init("reload_service") == ["ubus reload"]
+
+
+def test_reload_of_an_agent_without_ubus(init: Init) -> None:
+    init.run_agent(answers=False)
+    assert init("reload_service") == ["ubus reload", "signal mptcp-proxy agent HUP"]
+
+
+def test_reload_starts_what_is_not_there(init: Init) -> None:
+    assert "instance agent" in init("reload_service")
+
+
+def test_stop_cleans_up_whatever_the_agent_did(init: Init) -> None:
+    init.run_agent()
+    init.handover.parent.mkdir()
+    init.handover.touch()  # left by a start that changed nothing
+    assert init("stop") == ["kill mptcp-proxy", "agent cleanup"]
+    assert not init.handover.exists()
+
+
+def test_restart_hands_over(init: Init) -> None:
+    init.run_agent()
+    lines = init("restart")
+    assert lines[:2] == ["kill mptcp-proxy", "instance agent"]
+    assert init.handover.exists()
+    assert not [line for line in lines if "cleanup" in line]
+
+
+def test_upgrade_by_opkg_hands_over(init: Init) -> None:
+    init.run_agent()
+    assert init("stop", PKG_UPGRADE="1") == ["kill mptcp-proxy"]
+    assert init.handover.exists()
+
+
+def test_upgrade_by_apk_hands_over(init: Init) -> None:
+    """apk does not stop; procd restarts the agent when its code is other than before."""
+    init.run_agent()
+    init("start")
+    assert init.handover.exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "check", "status_service"])
+def test_commands(init: Init, command: str) -> None:
+    assert init(command) == [f"agent {command.removesuffix('_service')}"]
