@@ -32,12 +32,12 @@ State = Literal["unknown", "up", "down"]
 ALPHA, BETA = 1 / 8, 1 / 4
 #: Weight of one probe in the smoothed loss.
 LOSS_WEIGHT = 1 / 16
-#: Patience while no round trip is known (s): more than a satellite's.
-FIRST_PATIENCE = 1.0
-#: Probes of a burst follow each other after this share of the patience.
-BURST_SPACING = 1 / 3
-#: Seconds between probes of a path that is down, however rarely it is probed while it is up.
-DOWN_INTERVAL = 0.5
+#: Probes of a burst follow each other after this share of the patience, and after this long (s)
+#: at most while no round trip is known: then the patience is the time-out.
+BURST_SPACING, FIRST_SPACING = 1 / 3, 1 / 3
+#: Seconds between probes of a path that is down, however rarely it is probed while it is up; and
+#: the share of the time it has been down, up to the interval: metered links are paid by the byte.
+DOWN_INTERVAL, DOWN_SHARE = 0.5, 1 / 60
 #: Seconds for which a fall is remembered, and the most good probes asked for.
 FLAP_MEMORY = 60.0
 MOST_RECOVER = 10
@@ -86,16 +86,22 @@ class Path:
     """Probes answered in a row while down."""
     falls: tuple[float, ...] = ()
     number: int = 0
+    sent_at: float = float("-inf")
+    """When the last probe went out."""
     next_at: float = 0.0
 
     @property
     def patience(self) -> float:
         """Seconds after which a probe sent now would be overdue."""
-        if not self.burst:
+        if not self.burst or self.rtt is None:
             return self.settings.timeout
-        if self.rtt is None:
-            return min(FIRST_PATIENCE, self.settings.timeout)
         return min(max(self.settings.haste, self.rtt + 4 * self.deviation), self.settings.timeout)
+
+    @property
+    def spacing(self) -> float:
+        """Seconds between the probes of a burst."""
+        spacing = self.patience * BURST_SPACING
+        return spacing if self.rtt is not None else min(spacing, FIRST_SPACING)
 
     @property
     def needed(self) -> int:
@@ -117,9 +123,10 @@ def sent(path: Path, now: float) -> tuple[Path, int]:
     """A probe went out; its number."""
     number = path.number + 1
     if path.burst:
-        pause = path.patience * BURST_SPACING
+        pause = path.spacing
     elif path.state == "down":
-        pause = min(DOWN_INTERVAL, path.settings.interval)
+        pause = max(DOWN_INTERVAL, (now - path.since) * DOWN_SHARE)
+        pause = min(pause, path.settings.interval)
     else:
         pause = path.settings.interval
     # Answers that come after more than a time-out are of no use to anybody.
@@ -127,6 +134,7 @@ def sent(path: Path, now: float) -> tuple[Path, int]:
     return replace(
         path,
         number=number,
+        sent_at=now,
         next_at=now + pause,
         waiting=(*waiting, Probe(number, now, path.patience)),
     ), number
@@ -170,7 +178,8 @@ def _measured(path: Path, rtt: float) -> Path:
 
 def passed(path: Path, now: float) -> Path:
     """Time passed: find probes that have become overdue."""
-    late = {p.number for p in path.waiting if not p.overdue and now - p.sent >= p.patience}
+    # As ``wake_at`` has it: another spelling is another rounding, and wakes up for nothing.
+    late = {p.number for p in path.waiting if not p.overdue and now >= p.sent + p.patience}
     if not late:
         return path
     waiting = tuple(replace(p, overdue=True) if p.number in late else p for p in path.waiting)
@@ -191,10 +200,12 @@ def passed(path: Path, now: float) -> Path:
 
 
 def suspected(path: Path, now: float) -> Path:
-    """A hint that the path may be dead: find out at once. Costs nothing while already at it."""
+    """A hint that the path may be dead: find out at once. Costs nothing while already at it,
+    and however many hints there are, no more than a burst."""
     if path.burst or path.state == "down":
         return path
-    return replace(path, burst=True, next_at=now)
+    path = replace(path, burst=True)
+    return replace(path, next_at=max(now, path.sent_at + path.spacing))
 
 
 def vouched(path: Path, now: float) -> Path:

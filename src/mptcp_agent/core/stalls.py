@@ -8,7 +8,7 @@ download is known in a fraction of a second, without probing fast all the time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .sockets import TcpSocket
 
@@ -65,9 +65,11 @@ def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
         info, old = sock.info, before.flows.get(sock.cookie)
         if sock.state == "syn-sent":
             flow = old or Flow(0, 0, now)
-            if now - flow.moved_at >= SLOW_HANDSHAKE or info.retransmits:
+            slow = now - flow.moved_at >= SLOW_HANDSHAKE or info.retransmits > 0
+            if slow and not flow.hinted:
                 suspects.add(sock.local)
-            flows[sock.cookie] = flow
+            # Once: a SYN that a firewall swallows is sent again for two minutes.
+            flows[sock.cookie] = replace(flow, hinted=flow.hinted or slow)
             continue
         if old is None:
             flows[sock.cookie] = Flow(info.bytes_received, info.bytes_acked, now)
