@@ -91,7 +91,7 @@ class Agent:
         """What a former configuration had changed is put back."""
         self._fault: Problem | None = None
 
-        self._sampler = Sampler()
+        self._sampler = Sampler(self._machine.redirected)
         self._watcher = Watcher(self.look, self._restart_redirector)
 
     # --- Life ------------------------------------------------------------------------------

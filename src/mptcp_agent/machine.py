@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from .core import describe
-from .core.chain import FirewallBackend, only_jumps_differ
+from .core.chain import CHAIN, FirewallBackend, only_jumps_differ
 from .core.diff import Change, Item
 from .core.network import Facts
 from .core.plan.sysctls import keys
@@ -161,6 +161,16 @@ class Machine:
             elif name != self._chosen:
                 self._watched.discard(name)
         return tuple(found)
+
+    def redirected(self) -> tuple[int, int]:
+        """Packets (one for each connection) and bytes the redirect rule has seen; (0, 0)
+        where it does not stand or cannot be read."""
+        try:
+            seen = self._backends[self._chosen].counters() if self._chosen else ()
+        except AgentError:
+            seen = ()
+        rows = [c for c in seen if (c.chain, c.rule) == (CHAIN, "redirect")]
+        return sum(c.packets for c in rows), sum(c.bytes for c in rows)
 
     def _files(self) -> Iterable[File]:
         for path in files.listing(self._config_directory):

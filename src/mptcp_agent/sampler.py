@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .core import connections
@@ -17,7 +18,6 @@ from .core.sockets import TcpSocket
 from .core.view import DeviceTraffic, Sampled
 from .errors import AgentError
 from .system import counters, diag
-from .system.nftables import Nftables
 
 #: Seconds between samples, and how many are kept: the last five minutes for the graph.
 INTERVAL = 3.0
@@ -36,7 +36,10 @@ class _Device:
 
 
 class Sampler:
-    def __init__(self) -> None:
+    """``redirected`` gives the packets and bytes of the redirect rule; it may cost a process."""
+
+    def __init__(self, redirected: Callable[[], tuple[int, int]]) -> None:
+        self._redirected = redirected
         self._devices: dict[str, _Device] = {}
         self._before: dict[str, int] = {}
         self.sampled = Sampled(INTERVAL, POINTS)
@@ -68,7 +71,7 @@ class Sampler:
             server_connections=len(served),
             server_clients=len({c.sockets[0].remote for c in served}),
             counters=tuple(sorted(self._counters().items())),
-            redirected=self._redirected(plan) if watched else self.sampled.redirected,
+            redirected=self._redirected() if watched else self.sampled.redirected,
         )
 
     def ignore_so_far(self) -> None:
@@ -98,16 +101,6 @@ class Sampler:
             last.tx_rates.append(round((tx - last.tx) * 8 / seconds))
             last.at, last.rx, last.tx = now, rx, tx
         return DeviceTraffic(rx, tx, tuple(last.rx_rates), tuple(last.tx_rates))
-
-    def _redirected(self, plan: Plan) -> tuple[int, int]:
-        for firewall in plan.state.firewalls:
-            if firewall.redirect and firewall.backend == "nftables":
-                try:
-                    rows = [c for c in Nftables().counters() if c.rule == "redirect"]
-                except AgentError:
-                    break
-                return sum(c.packets for c in rows), sum(c.bytes for c in rows)
-        return self.sampled.redirected
 
 
 def proxied(config: Config, plan: Plan) -> tuple[connections.Proxied, ...]:
