@@ -24,7 +24,7 @@ from .core import describe, reader
 from .core.config import Config
 from .core.diff import Change, diff
 from .core.network import Facts
-from .core.options import Schema, is_address
+from .core.options import Schema
 from .core.plan import Means, Plan, buffers, plan
 from .core.plan.paths import Choice
 from .core.problem import Problem
@@ -34,12 +34,12 @@ from .daemons import ASKED, Daemons
 from .errors import AgentError, ServiceError
 from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
 from .means import engine_builds, find_means, read_uci
+from .names import Names
 from .publisher import Publisher
 from .retry import Retries
 from .sampler import Sampler
 from .system.bus import Bus
 from .system.netlink_events import NetlinkEvents
-from .system.resolver import resolve
 from .watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,6 @@ RECONNECT = 0.5
 WATCH_START = 0.1
 #: After a look that failed by a bug.
 FAULT_PAUSE = 1.0
-#: Host names of peers are asked for again: while unresolved, and otherwise.
-RESOLVE_AGAIN, RESOLVE_REFRESH = 10.0, 300.0
 #: Left here by the init script: stop without cleaning up, another agent takes over at once.
 HANDOVER = f"{STATE_DIRECTORY}/handover"
 
@@ -80,7 +78,6 @@ class Agent:
         self._dirty: set[str] = set(EVERYTHING)
         self._stopping = False
 
-        self._resolved: dict[str, tuple[str, ...]] = {}
         self._means = Means()
         self._sight = Sight()
         self._plan = Plan()
@@ -91,6 +88,7 @@ class Agent:
         """What a former configuration had changed is put back."""
         self._fault: Problem | None = None
 
+        self._names = Names(lambda: self.look("interfaces"))
         self._sampler = Sampler(self._machine.redirected)
         self._watcher = Watcher(self.look, self._restart_redirector)
 
@@ -108,7 +106,7 @@ class Agent:
         events = NetlinkEvents()
         for descriptor in events.filenos():
             loop.add_reader(descriptor, self._heard, events)
-        beside = (self._resolve_names, self._sample, *self._watcher.tasks())
+        beside = (self._names.run, self._sample, *self._watcher.tasks())
         helpers = [asyncio.create_task(_for_ever(task)) for task in beside]
         try:
             while not self._stopping:
@@ -235,6 +233,7 @@ class Agent:
         if config is not None:
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
             log.info("configuration read")
+            self._names.want(host for peer in config.client_peers for host in peer.address)
             self._means = await self._work(self._find_means, config)
             self._settled = False
 
@@ -256,7 +255,7 @@ class Agent:
         return replace(
             self._sight.facts,
             interfaces=self._daemons.interfaces or (),
-            resolved=tuple(sorted(self._resolved.items())),
+            resolved=self._names.resolved,
             send_rate=self._sampler.sampled.send_rate,
             receive_rate=self._sampler.sampled.receive_rate,
             round_trip=self._sampler.sampled.round_trip,
@@ -354,26 +353,6 @@ class Agent:
         return self._changes(planned.state), (*problems, *planned.problems)
 
     # --- Helpers ---------------------------------------------------------------------------
-
-    async def _resolve_names(self) -> None:
-        """Names are asked for in a thread of their own; the last good answer stays."""
-        while True:
-            config = self._daemons.config
-            names = {
-                host
-                for peer in (config.client_peers if config else ())
-                for host in peer.address
-                if not is_address(host)
-            }
-            for name in names:
-                found = await asyncio.to_thread(resolve, name)
-                if found and found != self._resolved.get(name):
-                    self._resolved[name] = found
-                    self.look("interfaces")
-            unresolved = not names <= self._resolved.keys()
-            await asyncio.sleep(
-                1.0 if config is None else RESOLVE_AGAIN if unresolved else RESOLVE_REFRESH
-            )
 
     async def _sample(self) -> None:
         """Counters and rates, at an interval; what costs more only while somebody looks."""
