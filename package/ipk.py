@@ -1,8 +1,8 @@
 """Packs a staged package as .ipk: ``ipk.py STAGED DIRECTORY``.
 
 STAGED holds ``data`` (the files), ``control``, ``conffiles``, ``postinst-pkg`` and
-``prerm-pkg`` (each may be empty), as package/sdk writes them. An .ipk is a gzipped tar of three members
-(scripts/ipkg-build of OpenWrt). The same content makes the same bytes: entries sorted, owned
+``prerm-pkg`` (each may be empty), as package/sdk writes them. An .ipk is a gzipped tar of three
+members (OpenWrt's scripts/ipkg-build). The same content makes the same bytes: entries sorted, owned
 by root, dated SOURCE_DATE_EPOCH, gzip without name and date.
 """
 

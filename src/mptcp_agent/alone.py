@@ -16,7 +16,7 @@ from .core.state import Process
 from .core.view import ProcessView, View
 from .errors import AgentError, BusError
 from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
-from .means import engine_builds, find_means, read_uci
+from .means import engine_builds, find_means, firewall_problems, read_uci
 from .system import processes
 from .system.bus import Bus
 from .system.resolver import resolve
@@ -42,7 +42,7 @@ class Alone:
         else:
             try:
                 self._config, found = reader.read(read_uci(bus.call), schema)
-                problems += found
+                problems += (*found, *firewall_problems(bus.call, self._config))
                 interfaces = netifd.interfaces(bus.call("network.interface", "dump", {}))
                 instances, running = Services(bus.call).observe()
             except AgentError as error:

@@ -70,8 +70,13 @@ def _run(options: argparse.Namespace) -> int:
     from .agent import Agent
 
     _needs_root()
-    # procd sends both streams to syslog, which adds the time.
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    # procd sends both streams to syslog, which adds the time and takes stderr for errors.
+    told, failed = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    told.addFilter(lambda record: record.levelno < logging.WARNING)
+    failed.setLevel(logging.WARNING)
+    logging.basicConfig(
+        level=logging.INFO, format="%(levelname)s %(message)s", handlers=(told, failed)
+    )
     asyncio.run(_agent(Agent, options.socket))
     return 0
 

@@ -14,7 +14,7 @@ from .core.options import Schema
 from .core.problem import Problem
 from .core.state import Process
 from .errors import AgentError, BusError
-from .means import read_uci
+from .means import firewall_problems, read_uci
 from .system.bus import Bus
 from .system.services import Running, Services
 
@@ -112,7 +112,8 @@ class Daemons:
 
     def _ask_uci(self) -> None:
         values = read_uci(self.bus.call)
-        self.config, self._config_problems = reader.read(values, self._schema)
+        self.config, problems = reader.read(values, self._schema)
+        self._config_problems = (*problems, *firewall_problems(self.bus.call, self.config))
 
     def _ask_netifd(self) -> None:
         self.interfaces = netifd.interfaces(self.bus.call("network.interface", "dump", {}))

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .core import reader
+from .core import firewall_zone, reader
 from .core.config import PACKAGE, Config
 from .core.plan import Means
+from .core.problem import Problem
 from .engines import ENGINES
 from .errors import BusError
 from .machine import Machine
@@ -18,13 +19,13 @@ from .system.engine_builds import EngineBuilds
 Call = Callable[[str, str, Mapping[str, object]], dict[str, Any]]
 
 
-def read_uci(call: Call) -> reader.Values:
+def read_uci(call: Call, package: str = PACKAGE) -> reader.Values:
     """The sections of /etc/config/mptcp-proxy; none where there is no such file.
 
     Raises BusError where rpcd does not answer or cannot read the file.
     """
     try:
-        reply = call("uci", "get", {"config": PACKAGE})
+        reply = call("uci", "get", {"config": package})
     except BusError as error:
         message = str(error).lower()
         if "not found" in message and "object" not in message:
@@ -32,6 +33,14 @@ def read_uci(call: Call) -> reader.Values:
         raise
     values = reply.get("values")
     return values if isinstance(values, dict) else {}
+
+
+def firewall_problems(call: Call, config: Config) -> tuple[Problem, ...]:
+    """What the router's own firewall does not let in."""
+    try:
+        return firewall_zone.problems(config, read_uci(call, "firewall"))
+    except BusError:
+        return ()  # a warning that cannot be found out is none
 
 
 def engine_builds(directory: str) -> EngineBuilds:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from lab.paths import TOP
-from mptcp_agent import __version__
 from package.conftest import copy_tree
 from package.support import EPOCH, Ipk, build, read, tool
+
+from mptcp_agent import __version__
 
 #: Everything besides code, schemas and pages.
 FILES = {

@@ -112,7 +112,7 @@ def test_start(init: Init) -> None:
 
 def test_triggers(init: Init) -> None:
     assert init("service_triggers") == [
-        "trigger mptcp-proxy",
+        "trigger mptcp-proxy firewall",
         "load mptcp-proxy",
         "interface trigger wan1",
         "interface trigger wan2",

@@ -1,0 +1,119 @@
+"""Tables of firewall configurations, and whether a port gets through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from mptcp_agent.core import firewall_zone
+from mptcp_agent.core.config import Client, Config, Globals, Server, Wan
+
+GLOBALS = Globals(True, "auto", "auto", "info", "auto")
+SERVER = Server("server", True, ("0.0.0.0",), 8388, "none", "", ("10.1.1.0/24",), 300, False)
+CLIENT = Client("client", True, ("r",), 1080, ("lan", "guest"), (), "bypass", 300, False)
+WANS = tuple(Wan(f"w{n}", f"wan{n}", "subflow", 5, 2000, 3, 2) for n in (1, 2))
+ROLE_SERVER = Config(GLOBALS, server=SERVER, wans=WANS)
+ROLE_CLIENT = Config(GLOBALS, client=CLIENT, wans=WANS)
+
+#: OpenWrt's own zones, with the second WAN added.
+ZONES: tuple[Mapping[str, object], ...] = (
+    {".type": "defaults", "input": "REJECT"},
+    {".type": "zone", "name": "lan", "network": ["lan"], "input": "ACCEPT"},
+    {".type": "zone", "name": "wan", "network": ["wan1", "wan2"], "input": "REJECT"},
+)
+ACCEPT = {".type": "rule", "src": "wan", "proto": "tcp", "dest_port": "8388", "target": "ACCEPT"}
+
+
+def said(config: Config, *sections: Mapping[str, object]) -> list[str]:
+    values = {f"cfg{i:02}": {**s, ".index": i} for i, s in enumerate(sections)}
+    return [p.message for p in firewall_zone.problems(config, values)]
+
+
+def test_openwrts_default_rejects_the_server() -> None:
+    (message,) = said(ROLE_SERVER, *ZONES)
+    assert "zone 'wan' rejects TCP port 8388" in message
+
+
+def test_the_way_out_is_exact() -> None:
+    values = {str(i): {**s, ".index": i} for i, s in enumerate(ZONES)}
+    (problem,) = firewall_zone.problems(ROLE_SERVER, values)
+    assert problem.where == "mptcp-proxy.server.port"
+    assert problem.hint.split("; ") == [
+        "uci set firewall.mptcp_proxy_wan=rule",
+        "uci set firewall.mptcp_proxy_wan.name='MPTCP proxy'",
+        "uci set firewall.mptcp_proxy_wan.src='wan'",
+        "uci set firewall.mptcp_proxy_wan.proto='tcp'",
+        "uci set firewall.mptcp_proxy_wan.dest_port='8388'",
+        "uci add_list firewall.mptcp_proxy_wan.src_ip='10.1.1.0/24'",
+        "uci set firewall.mptcp_proxy_wan.target='ACCEPT'",
+        "uci commit firewall",
+        "service firewall reload",
+    ]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ACCEPT,
+        {**ACCEPT, "src": "*"},
+        {**ACCEPT, "src_ip": ["10.1.1.0/24"]},
+        {**ACCEPT, "proto": ["udp", "tcp"]},
+        {**ACCEPT, "proto": "all"},
+        {k: v for k, v in ACCEPT.items() if k != "proto"},
+        {**ACCEPT, "dest_port": "8000-9000"},
+        {**ACCEPT, "dest_port": ["22", "8388"]},
+        {k: v for k, v in ACCEPT.items() if k != "dest_port"},
+    ],
+)
+def test_rules_that_let_it_in(rule: Mapping[str, object]) -> None:
+    assert said(ROLE_SERVER, *ZONES, rule) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {**ACCEPT, "enabled": "0"},
+        {**ACCEPT, "src": "lan"},
+        {**ACCEPT, "dest": "lan"},
+        {**ACCEPT, "proto": "udp"},
+        {**ACCEPT, "dest_port": "8389"},
+        {**ACCEPT, "dest_port": "ssh"},
+        {**ACCEPT, "target": "NOTRACK"},
+    ],
+)
+def test_rules_that_do_not(rule: Mapping[str, object]) -> None:
+    assert len(said(ROLE_SERVER, *ZONES, rule)) == 1
+
+
+def test_first_match_first() -> None:
+    reject = {**ACCEPT, "target": "REJECT"}
+    assert said(ROLE_SERVER, *ZONES, ACCEPT, reject) == []
+    assert len(said(ROLE_SERVER, *ZONES, reject, ACCEPT)) == 1
+    assert said(ROLE_SERVER, *ZONES, {**reject, "src_ip": "192.0.2.1"}, ACCEPT) == []
+
+
+def test_zones() -> None:
+    accepting = {**ZONES[2], "input": "ACCEPT"}
+    assert said(ROLE_SERVER, *ZONES[:2], accepting) == []
+    inherits = {k: v for k, v in ZONES[2].items() if k != "input"}
+    assert len(said(ROLE_SERVER, *ZONES[:2], inherits)) == 1
+    text = {**ZONES[2], "network": "wan1 wan2"}  # option instead of list
+    assert len(said(ROLE_SERVER, *ZONES[:2], text)) == 1
+    second_apart = {**ZONES[2], "network": ["wan1"]}
+    (first, second) = said(ROLE_SERVER, *ZONES[:2], second_apart)
+    assert "zone 'wan'" in first
+    assert "no zone has the interface" in second
+
+
+def test_a_guest_network_rejects_the_redirector() -> None:
+    guest = {".type": "zone", "name": "guest", "network": ["guest"], "input": "REJECT"}
+    (message,) = said(ROLE_CLIENT, *ZONES, guest)
+    assert "zone 'guest' rejects TCP port 1080" in message
+
+
+def test_nothing_to_say() -> None:
+    assert said(ROLE_SERVER) == []  # no firewall at all
+    assert said(Config(GLOBALS, wans=WANS), *ZONES) == []
+    off = Config(Globals(False, "auto", "auto", "info", "auto"), server=SERVER, wans=WANS)
+    assert said(off, *ZONES) == []
