@@ -121,7 +121,8 @@ test('a link that is down says why, and since when comes second', async t => {
 test('several paths of a link are told apart', async t => {
 	const page = await shown(t, usual({ status: r.paths() }));
 
-	assert.match(await text(page, '.mptcp-paths'), /10\.1\.1\.70: 12 ms\n198\.51\.100\.7: down/);
+	assert.match(await text(page, '[data-wan="wan1"]'), /10\.1\.1\.70: 12 ms\n198\.51\.100\.7: down/);
+	assert.equal(count(await text(page, '[data-wan="wan1"]'), '12 ms'), 1);
 });
 
 test('no link is up', async t => {

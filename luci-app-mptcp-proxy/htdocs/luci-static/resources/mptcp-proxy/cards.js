@@ -36,14 +36,14 @@ function endpoints(wan) {
 	]));
 }
 
-/* RTT and loss per path, where there is more than one */
-function paths(wan) {
+/* Of each path, where there are several */
+function roundTrips(wan) {
 	if (wan.health.paths.length < 2)
-		return [];
+		return format.roundTrip(wan.health.rtt);
 
-	return [ E('ul', { 'class': 'mptcp-paths' }, wan.health.paths.map(path => E('li', {
-		'class': `mptcp-text-${path.state == 'down' ? 'bad' : 'plain'}`
-	}, [ `${path.address}: ${path.state == 'down' ? _('down') : format.roundTrip(path.rtt)}` ]))) ];
+	return wan.health.paths.map(path => E('div', {
+		'class': path.state == 'down' ? 'mptcp-text-bad' : 'mptcp-text-plain'
+	}, [ `${path.address}: ${path.state == 'down' ? _('down') : format.roundTrip(path.rtt)}` ]));
 }
 
 function card(wan, i, share, now) {
@@ -61,7 +61,7 @@ function card(wan, i, share, now) {
 		]),
 		lines([
 			[ _('Address'), addresses(wan) ],
-			[ _('Round trip'), format.roundTrip(wan.health.rtt) ],
+			[ _('Round trip'), roundTrips(wan) ],
 			[ _('Loss'), format.percent(wan.health.loss) ],
 			[ _('Endpoint'), endpoints(wan) ],
 			[ _('Subflows'), String(wan.subflows) ],
@@ -69,8 +69,7 @@ function card(wan, i, share, now) {
 		]),
 		E('div', { 'class': 'mptcp-bar' }, [
 			E('div', { 'style': `width: ${((share ?? 0) * 100).toFixed(1)}%; background: ${graph.colour(i)}` })
-		]),
-		...paths(wan)
+		])
 	]);
 }
 

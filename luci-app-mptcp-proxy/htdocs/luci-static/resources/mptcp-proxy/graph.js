@@ -78,7 +78,6 @@ function panel(title, wans, values, sampling) {
 		E('div', { 'class': 'mptcp-plot' }, [
 			picture(series.stack(values), room, scale, title),
 			E('span', { 'class': 'mptcp-scale' }, [ format.rate(scale) ]),
-			E('span', { 'class': 'mptcp-scale mptcp-half' }, [ format.rate(scale / 2) ]),
 			E('div', { 'class': 'mptcp-span' }, [
 				E('span', [ _('%s ago').format(format.duration(room * sampling.interval)) ]), E('span', [ _('now') ])
 			])
