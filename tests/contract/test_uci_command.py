@@ -7,6 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openwrt import ucifile
+from openwrt.ucifile import UciError
 
 CONFIG = """
 config a 'n'
@@ -171,3 +175,38 @@ def test_uci_refuses(tool: Uci, words: list[str], error: str) -> None:
 def test_uci_names_the_place_of_a_mistake(tool: Uci, text: str, error: str) -> None:
     tool.write("bad", text)
     assert tool("show", "bad") == (1, "", f"uci: Parse error ({error}\n")
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        "config ", "config", "option ", "list ", "package ", "c ", "o ", "l ", "'", '"', "\\", "\n",
+        " ", "\t", ";", "#", "x-y", "é", "1", "a b", "@", "\\\n", "'a b'", '"c\\"d"', "''", " 'v'",
+        "\r\n", "config a\n", "config a 'n'\n", "\toption o 'v'\n", "\tlist l v\n", "# c\n",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(fragments=st.lists(FRAGMENTS, max_size=20))
+def test_any_text_is_read_as_the_parser_reads_it(tool: Uci, fragments: list[str]) -> None:
+    """On the real command this compares libuci with ucifile.py, places of mistakes included."""
+    text = "".join(fragments)
+    (tool.directory / "config" / "any").write_bytes(text.encode())
+    try:
+        package = ucifile.parse("any", text)
+        expected = (0, ucifile.dump(package, header=True, name_all=True), "")
+    except UciError as error:
+        expected = (1, "", f"uci: {error}\n")
+    assert tool("-n", "export", "any") == expected
+
+
+VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+NAMES = st.from_regex("[a-z_][a-z0-9_]{0,7}", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, VALUES | st.lists(VALUES, min_size=1)))
+def test_what_is_written_is_read_again(options: dict[str, str | list[str]]) -> None:
+    package = ucifile.Package("any")
+    package.add("kind", "named").options = dict(options)
+    package.add("kind").options = dict(options)
+    assert ucifile.parse("any", ucifile.dump(package)) == package

@@ -12,7 +12,7 @@ hash of the type (the options come later and are not in it, whatever the comment
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 Value = str | list[str]
@@ -87,6 +87,10 @@ def is_type(text: str) -> bool:
 # -- reading -------------------------------------------------------------------------------
 
 
+_BLANK = " \t\n\v\f\r"  # isspace() in the C locale
+_COMMANDS = ("package", "p", "config", "c", "option", "o", "list", "l")
+
+
 @dataclass(frozen=True)
 class _Word:
     text: str
@@ -104,148 +108,142 @@ def parse(name: str, text: str) -> Package:
     section: Section | None = None
     reader = _Reader(text)
     while (command := reader.command()) is not None:
-        arguments = reader.arguments()
         match command.text:
             case "package" | "p":
-                name_word = _argument(arguments, 0, command)
-                if not is_package(name_word.text):
-                    raise name_word.error("invalid character in name field")
+                _name(_needed(reader.argument()), is_package)
             case "config" | "c":
-                section = _config(package, arguments, command)
+                section = _config(package, reader)
             case "option" | "o" | "list" | "l":
                 if section is None:
                     raise command.error("option/list command found before the first section")
-                _option(section, arguments, command)
-            case _:
-                raise command.error("invalid command")
+                _option(section, reader, command.text.startswith("l"))
+        extra = reader.argument()
+        if extra.text:
+            raise extra.error("too many arguments")
     return package
 
 
 def words(text: str) -> Iterator[str]:
     """Every word of the text, quotes and escapes taken off."""
     reader = _Reader(text)
-    while not reader.at_end():
-        for word in reader.arguments():
+    while reader.next_line():
+        while (word := reader.argument()).text:
             yield word.text
 
 
-def _argument(arguments: list[_Word], at: int, command: _Word) -> _Word:
-    if len(arguments) <= at or not arguments[at].text:
-        raise (arguments or [command])[-1].error("insufficient arguments")
-    return arguments[at]
+def _needed(word: _Word) -> _Word:
+    if not word.text:
+        raise word.error("insufficient arguments")
+    return word
 
 
-def _config(package: Package, arguments: list[_Word], command: _Word) -> Section:
-    kind = _argument(arguments, 0, command)
+def _name(word: _Word, allowed: Callable[[str], bool]) -> str:
+    if word.text and not allowed(word.text):
+        raise word.error("invalid character in name field")
+    return word.text
+
+
+def _config(package: Package, reader: _Reader) -> Section:
+    kind = _needed(reader.argument())
     if not is_type(kind.text):
         raise kind.error("invalid character in type field")
-    name = arguments[1].text if len(arguments) > 1 else ""
-    if name and not is_name(name):
-        raise arguments[1].error("invalid character in name field")
-    _no_more(arguments)
+    word = reader.argument()
+    name = _name(word, is_name)
     known = package.sections.get(name) if name else None
     if known is None:
         return package.add(kind.text, name)
     if known.type != kind.text:
-        raise arguments[-1].error(
-            "section of different type overwrites prior section with same name"
-        )
+        raise word.error("section of different type overwrites prior section with same name")
     return known
 
 
-def _option(section: Section, arguments: list[_Word], command: _Word) -> None:
-    name = _argument(arguments, 0, command)
-    if not is_name(name.text):
-        raise name.error("invalid character in name field")
-    _no_more(arguments)
-    value = arguments[1].text if len(arguments) > 1 else ""
-    if command.text.startswith("l"):
-        section.append(name.text, value)
+def _option(section: Section, reader: _Reader, append: bool) -> None:
+    name = _name(_needed(reader.argument()), is_name)
+    value = reader.argument().text
+    if append:
+        section.append(name, value)
     elif value:
-        section.options[name.text] = value
+        section.options[name] = value
     else:
-        section.options.pop(name.text, None)  # an empty value is no value
-
-
-def _no_more(arguments: list[_Word]) -> None:
-    if len(arguments) > 2 and arguments[2].text:
-        raise arguments[2].error("too many arguments")
+        section.options.pop(name, None)  # an empty value is no value
 
 
 class _Reader:
-    """A cursor over the text; words end at blanks, commands at a line's end or `;`.
+    """A cursor over the text; words end at blanks, commands at a line's end.
 
-    A line goes on where a quote is open or a backslash ends it.
+    A line goes on where a quote is open or a backslash ends it.  `;` ends a command, too, but
+    another can follow only where a blank, quote or escape came before the `;`.
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text.replace("\r\n", "\n")
+        self._text = text
         self._at = 0
         self._line_start = 0
-        self._line = 1
-
-    def at_end(self) -> bool:
-        return self._at >= len(self._text)
 
     def _peek(self) -> str:
         return self._text[self._at] if self._at < len(self._text) else ""
 
     def _take(self) -> str:
-        char = self._text[self._at]
         self._at += 1
-        self._line += char == "\n"
-        return char
+        return self._text[self._at - 1]
 
     def _skip_blanks(self) -> None:
-        while self._peek() not in ("\n", "") and self._peek().isspace():
+        while self._peek() not in ("\n", "") and self._peek() in _BLANK:
             self._take()
 
-    def command(self) -> _Word | None:
-        """The first word of the next command, which may not be quoted; None at the end."""
+    def _skip_line(self) -> None:
+        """Up to the newline, not over it."""
+        while self._peek() not in ("\n", ""):
+            self._take()
+
+    def next_line(self) -> bool:
+        """Go on to the first line that has something, from the end of one; False at the end."""
         while True:
             self._skip_blanks()
             if self._peek() == "#":
-                while self._peek() not in ("\n", ""):
-                    self._take()
-            if not self._peek():
-                return None
+                self._skip_line()
             if self._peek() != "\n":
-                break
+                return bool(self._peek())
             self._take()
             self._line_start = self._at
-        byte = self._at - self._line_start
+
+    def _word(self, text: str, at: int, inside: int) -> _Word:
+        """A word whose reading ended at `at`; `inside` is a place in its line.
+
+        Lines count when their newline has been read, and libuci reads whole lines.
+        """
+        end = self._text.find("\n", inside)
+        line = self._text.count("\n", 0, end + 1 if end >= 0 else len(self._text))
+        before = self._text[self._line_start : at]
+        return _Word(text, line, len(before.encode("utf-8", "surrogateescape")))
+
+    def command(self) -> _Word | None:
+        """The first word of the next command, which may not be quoted; None at the end."""
+        if not self.next_line():
+            return None
         start = self._at
         while self._peek() not in (" ", "\t", "\n", ""):
             self._take()
         text = self._text[start : self._at]
-        if self._peek() == "\n" or not text:
-            raise UciError("invalid command", self._line, byte)
+        word = self._word(text, start, start)
+        if self._peek() == "\n" or text not in _COMMANDS:
+            raise word.error("invalid command")
         if not self._peek():
-            full = {"c": "config", "p": "package"}.get(text[0], "option")
-            raise UciError(f"{full} without name", self._line, byte)
-        return _Word(text, self._line, byte)
+            what = {"c": "config", "p": "package"}.get(text[0], "option")
+            raise word.error(f"{what} without name")
+        return word
 
-    def arguments(self) -> list[_Word]:
-        """The other words of the command, up to and with its end."""
-        found = []
-        while (word := self._word()) is not None:
-            found.append(word)
-        if self._peek() == "#":
-            while self._peek() not in ("\n", ""):
-                self._take()
-        if self._peek() == "\n":
-            self._take()
-            self._line_start = self._at
-        elif self._peek():
-            self._take()
-        return found
-
-    def _word(self) -> _Word | None:
+    def argument(self) -> _Word:
+        """The next word of the command; an empty one at its end, which a `;` counts as, once."""
         self._skip_blanks()
-        if self._peek() in ("\n", "", ";", "#"):
-            return None
+        start = self._at
+        if self._peek() in ("\n", "", "#"):
+            return self._word("", self._at + (self._peek() == "\n"), start)
+        if self._peek() == ";":
+            self._take()
+            return self._word("", self._at, start)
         chars: list[str] = []
-        while (char := self._peek()) and not char.isspace() and char not in ";#":
+        while (char := self._peek()) and char not in _BLANK and char not in ";#":
             if char in "'\"":
                 self._quoted(chars)
             elif char == "\\":
@@ -253,16 +251,18 @@ class _Reader:
             else:
                 chars.append(self._take())
         after = self._peek() not in ("", ";", "#")  # one more is taken, as a terminator
-        return _Word("".join(chars), self._line, self._at - self._line_start + after)
+        word = self._word("".join(chars), self._at + after, self._at)
+        if self._peek() == ";" and self._at - start == len(chars):
+            self._skip_line()  # libuci's own NUL falls on the `;` and hides the rest
+        return word
 
     def _quoted(self, chars: list[str]) -> None:
         """Single quotes keep everything, double quotes know the backslash; lines may break."""
         quote = self._take()
         while (char := self._peek()) != quote:
             if not char:
-                lines = self._line - self._text.endswith("\n")
-                byte = self._at - self._line_start
-                raise UciError(f"EOF with unterminated {quote}", lines, byte)
+                word = self._word("", self._at, self._at)
+                raise word.error(f"EOF with unterminated {quote}")
             if char == "\\" and quote == '"':
                 self._backslash(chars)
             else:
@@ -272,10 +272,13 @@ class _Reader:
     def _backslash(self, chars: list[str]) -> None:
         """The next character as it is; a backslash at the end of a line joins the lines."""
         self._take()
-        if self._peek() in ("\n", ""):
-            if self._peek():
-                self._take()
-        else:
+        start = self._at
+        if self._text.startswith("\r\n", self._at):
+            self._take()
+        if self._peek() == "\n":
+            self._take()
+            self._line_start += self._at - start  # libuci's cursor does not count them
+        elif self._peek():
             chars.append(self._take())
 
 
