@@ -86,8 +86,8 @@ function client(map) {
 	fields.add(s, 'client', 'lan', _('Networks to serve'),
 		_('The networks whose connections go through the proxy: usually only lan.'), { depends: on });
 	fields.add(s, 'client', 'when_down', _('While no peer answers'),
-		_('What the LAN gets meanwhile.'), { depends: on, values: [
-			[ 'bypass', _('Internet without the proxy, over one link') ], [ 'block', _('No Internet: nothing leaves past the proxy') ]
+		_('What the LAN gets meanwhile: the Internet over one link, or nothing, so that nothing leaves past the proxy.'), { depends: on, values: [
+			[ 'bypass', _('Internet without proxy') ], [ 'block', _('No Internet') ]
 		] });
 	fields.add(s, 'client', 'bypass', _('Leave alone'),
 		_('Addresses or networks that are reached without the proxy, such as 203.0.113.0/24. The LAN itself, the router and the peers always are.'), { depends: on });
