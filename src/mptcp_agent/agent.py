@@ -167,7 +167,8 @@ class Agent:
         if self._dirty or self._stopping:
             return
         try:
-            await asyncio.wait_for(self._news.wait(), self._patience())
+            async with asyncio.timeout(self._patience()):
+                await self._news.wait()
         except TimeoutError:
             self._dirty |= PARTS if self._due_soon() else EVERYTHING
 

@@ -42,6 +42,7 @@ class Names:
                     self._changed()
             patience = REFRESH if self._wanted <= self._found.keys() else AGAIN
             try:
-                await asyncio.wait_for(self._news.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._news.wait()
             except TimeoutError:
                 continue

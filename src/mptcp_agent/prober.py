@@ -174,7 +174,8 @@ class Prober:
                         self._send(key, one, now)
                     at = min(at, path_health.wake_at(one.path))
                 try:
-                    await asyncio.wait_for(self._wake.wait(), max(0.0, at - time.monotonic()))
+                    async with asyncio.timeout(max(0.0, at - time.monotonic())):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -149,7 +149,9 @@ class Watcher:
     # --- Through the tunnel ----------------------------------------------------------------
 
     def _fresh_tunnel(self) -> None:
-        self._tunnel = Path(TUNNEL, next_at=time.monotonic())
+        # Numbers go on: answers to probes of before are no answers to these.
+        number = self._tunnel.number
+        self._tunnel = Path(TUNNEL, number=number, next_at=time.monotonic())
         self._tunnel_wake.set()
 
     async def _watch_tunnel(self) -> None:
@@ -167,7 +169,8 @@ class Watcher:
                     task.add_done_callback(running.discard)
                 wait = max(0.0, path_health.wake_at(self._tunnel) - now)
             try:
-                await asyncio.wait_for(self._tunnel_wake.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._tunnel_wake.wait()
             except TimeoutError:
                 continue
 

@@ -24,9 +24,17 @@ def sock(
     received: int = 0,
     acked: int = 1,
     state: TcpState = "established",
-    **info: int,
+    retransmits: int = 0,
+    unacked: int = 0,
+    rtt: int = 0,
 ) -> TcpSocket:
-    what = TcpInfo(bytes_received=received, bytes_acked=acked, **info)
+    what = TcpInfo(
+        bytes_received=received,
+        bytes_acked=acked,
+        retransmits=retransmits,
+        unacked=unacked,
+        rtt=rtt,
+    )
     return TcpSocket(local, 40000 + cookie, PEER, 8388, state, "", cookie, what)
 
 

@@ -1,0 +1,161 @@
+"""The prober with real connections: who listens, who refuses, who stopped, who is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+from kernel.namespaces import Namespace
+
+from mptcp_agent.core.path_health import Settings
+from mptcp_agent.prober import SETTLED, Prober, Target
+
+PORT = 8388
+NEAR, FAR = "10.1.1.2", "10.2.2.2"
+SETTINGS = Settings(interval=2.0, timeout=0.6)
+KEY = ("wan1", NEAR)
+
+
+def target(number: int = 1, **changes: object) -> Target:
+    values = {"device": f"wan{number}", "source": f"10.{number}.{number}.1", "port": PORT}
+    return Target(**{**values, "settings": SETTINGS, **changes})  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def probing(prober: Prober, *targets: tuple[tuple[str, str], Target]) -> AsyncIterator[None]:
+    task = asyncio.create_task(prober.run())
+    prober.follow(dict(targets))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object], timeout: float = 8) -> float:
+    """Seconds until it was so."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while not condition():
+        assert loop.time() - began < timeout
+        await asyncio.sleep(0.005)
+    return loop.time() - began
+
+
+def state(prober: Prober, key: tuple[str, str] = KEY) -> str:
+    (found,) = (p.state for p in prober.health() if (p.wan, p.address) == key)
+    return found
+
+
+def listener(server: Namespace, address: str = NEAR) -> socket.socket:
+    with server:
+        return socket.create_server((address, PORT))
+
+
+def test_who_listens_is_believed_after_a_while(pair: tuple[Namespace, Namespace]) -> None:
+    async def work() -> None:
+        calls: list[None] = []
+        prober = Prober(lambda: calls.append(None))
+        async with probing(prober, (KEY, target())):
+            await until(lambda: state(prober) == "up")
+            assert not prober.listening()
+            assert await until(prober.listening) > SETTLED / 2
+            assert prober.listening() == {NEAR}
+            assert len(calls) >= 2, "told of both"
+            prober.suspect("wan1")
+            assert not prober.listening(), "not while in doubt"
+
+    with listener(pair[1]), pair[0]:
+        asyncio.run(work())
+
+
+def test_a_refusal_is_an_answer_of_the_path(pair: tuple[Namespace, Namespace]) -> None:
+    """Nobody listens: no fault of the WAN. Found out by two, and noticed when it ends."""
+
+    async def work() -> None:
+        prober = Prober(lambda: None)
+        async with probing(prober, (KEY, target())):
+            await until(prober.refused, 2)
+            assert state(prober) == "up"
+            with listener(pair[1]):
+                assert await until(lambda: not prober.refused()) < 2
+                assert prober.refused() == frozenset()
+
+    with pair[0]:
+        asyncio.run(work())
+
+
+def test_the_end_of_a_server_is_noticed_at_once(pair: tuple[Namespace, Namespace]) -> None:
+    async def work() -> None:
+        prober = Prober(lambda: None)
+        listening = listener(pair[1])
+        async with probing(prober, (KEY, target())):
+            accepted, _ = await asyncio.to_thread(listening.accept)
+            await until(lambda: state(prober) == "up")
+            await asyncio.sleep(1.1)  # longer than HABIT: it does not end connections by itself
+            listening.close()
+            accepted.close()
+            assert await until(prober.refused) < 0.6 < SETTINGS.interval
+
+    with pair[0]:
+        asyncio.run(work())
+
+
+def test_one_wan_silent(pair: tuple[Namespace, Namespace]) -> None:
+    """The other is not in doubt, the address is not refused; and it comes back."""
+    client, server = pair
+    other = ("wan2", FAR)
+
+    async def work() -> None:
+        prober = Prober(lambda: None)
+        async with probing(prober, (KEY, target()), (other, target(2))):
+            await until(lambda: state(prober) == state(prober, other) == "up")
+            server.sh(
+                "nft add table t; nft add chain t c '{type filter hook prerouting priority 0;}';"
+                "nft add rule t c iifname wan1 drop"
+            )
+            prober.suspect("wan1")
+            assert await until(lambda: state(prober) == "down") < 1.5
+            assert state(prober, other) == "up"
+            assert not prober.usable(*KEY) and prober.usable(*other)
+            assert not prober.refused()
+            server.sh("nft delete table t")
+            assert await until(lambda: state(prober) == "up") < 3
+
+    with listener(server), listener(server, FAR), client:
+        asyncio.run(work())
+
+
+def test_a_link_that_is_down_is_not_probed(pair: tuple[Namespace, Namespace]) -> None:
+    """Known again at once when it returns; refusals of before are forgotten."""
+
+    async def work() -> None:
+        prober = Prober(lambda: None)
+        async with probing(prober, (KEY, target())):
+            await until(prober.refused)
+            prober.follow({KEY: target(down="no carrier")})
+            assert (state(prober), prober.refused()) == ("unknown", frozenset())
+            prober.follow({KEY: target()})
+            await until(lambda: state(prober) == "up", 1)
+            prober.follow({})
+            assert prober.health() == ()
+
+    with pair[0]:
+        asyncio.run(work())
+
+
+def test_what_cannot_be_sent_says_nothing(pair: tuple[Namespace, Namespace]) -> None:
+    """No such address, no such device."""
+
+    async def work() -> None:
+        prober = Prober(lambda: None)
+        gone = ("wan9", NEAR)
+        targets = ((KEY, target(source="10.9.9.9")), (gone, target(device="wan9")))
+        async with probing(prober, *targets):
+            await asyncio.sleep(3 * SETTINGS.timeout)
+            assert state(prober) == state(prober, gone) == "unknown"
+
+    with pair[0]:
+        asyncio.run(work())
