@@ -45,7 +45,7 @@ def net(request: pytest.FixtureRequest) -> Iterator[Network]:
 
 def test_every_reply_fits_its_schema(net: Network) -> None:
     """While a stream runs, so that there is something to tell."""
-    stream = start(net.client_host, "get", net.target, seconds=6)
+    stream = start(net.client_host, "get", net.target, seconds=60)
     before = net.wires[1].bytes()[1]
     eventually(lambda: net.wires[1].bytes()[1] > before + 500_000, 10, "the transfer")
     for router in net.routers:
@@ -55,7 +55,8 @@ def test_every_reply_fits_its_schema(net: Network) -> None:
     wait_status(net.server, lambda s: s["server"]["clients"] == 1, "the server seeing one client")
     connections = ask(net.client, "connections")["connections"]
     assert {s["wan"] for c in connections for s in c["subflows"]} >= {"wan1", "wan2"}
-    assert stream.result().ok
+    stream.process.kill()
+    stream.process.communicate()
 
 
 def test_status_tells_what_there_is(net: Network) -> None:
@@ -100,39 +101,15 @@ def test_processes_are_unprivileged(net: Network) -> None:
             assert int(fields["CapEff"], 16) == 0
 
 
-def test_events(net: Network) -> None:
-    """A link goes and returns: `ubus listen` hears of the WAN and of the state."""
-    listener = net.client.popen("ubus", "listen", "mptcp_proxy.*", stdout=subprocess.PIPE)
-    assert listener.stdout
-    try:
-        eventually(lambda: "listen" in Path(f"/proc/{listener.pid}/cmdline").read_text(), 5, "ubus")
-        net.client.run("ubus", "wait_for", "mptcp_proxy")
-        net.wires[1].carrier(False)
-        wait_state(net.client, "degraded")
-        net.wires[1].carrier(True)
-        wait_state(net.client, "active")
-        heard = [json.loads(listener.stdout.readline()) for _ in range(4)]
-    finally:
-        listener.kill()
-        listener.wait()
-    states = [h["mptcp_proxy.state"]["state"] for h in heard if "mptcp_proxy.state" in h]
-    wans = [h["mptcp_proxy.wan"] for h in heard if "mptcp_proxy.wan" in h]
-    assert states == ["degraded", "active"]
-    assert [(w["name"], w["state"]) for w in wans] == [("wan2", "down"), ("wan2", "up")]
-    assert "carrier" in wans[0]["reason"]
-    settle(net.client)
-
-
 def test_command_line_with_an_agent(net: Network) -> None:
     client = net.client
-    settle(client)
+    eventually(lambda: cli(client, "plan")[0] == 0, 10, "nothing left to do")
     code, out, err = cli(client, "status")
     assert (code, err) == (0, "")
     assert "active" in out.splitlines()[0]
     assert "wan1" in out
     assert "wan2" in out
     assert "\x1b" not in out
-    assert cli(client, "plan")[0] == 0
     code, out, _ = cli(client, "check")
     assert code == 0, out
     assert "ok" in out
@@ -147,17 +124,6 @@ def test_command_line_with_an_agent(net: Network) -> None:
         assert "usage" in err
 
 
-def test_command_line_tells_of_trouble(net: Network) -> None:
-    net.wires[1].carrier(False)
-    wait_state(net.client, "degraded")
-    code, out, _ = cli(net.client, "status")
-    assert code == 1
-    assert "no carrier" in out
-    net.wires[1].carrier(True)
-    wait_state(net.client, "active")
-    settle(net.client)
-
-
 def test_plan_shows_what_a_reload_would_change(net: Network) -> None:
     """A UCI change that was not told: the plan is a diff, and nothing happens."""
     path = net.client.path("/etc/config/mptcp-proxy")
@@ -169,7 +135,7 @@ def test_plan_shows_what_a_reload_would_change(net: Network) -> None:
     assert any(line.startswith("- mptcp endpoint 10.2.2.78") for line in out.splitlines())
     assert endpoints(net.client) == before
     path.write_text(text)
-    assert cli(net.client, "plan")[0] == 0
+    eventually(lambda: cli(net.client, "plan")[0] == 0, 10, "nothing left to do")
 
 
 def test_command_line_without_an_agent(net: Network) -> None:
@@ -197,7 +163,7 @@ def test_a_quiet_agent_does_nothing(net: Network) -> None:
     client.agent = agent = client.popen(
         str(client.python), "-m", "mptcp_agent", "run", log=client.log("agent")
     )
-    eventually(lambda: "-> active" in log.text(), 20, "the agent active")
+    eventually(lambda: "active (" in log.text(), 20, "the agent active")
     eventually(lambda: quiet_for(log, 3), 30, "three quiet seconds")
     log, seconds = Log(client), os.environ.get("E2E_QUIET", "20")
     calls = "trace=execve,fork,vfork,sendto,sendmsg,unlink,rename,mkdir,openat"
@@ -219,3 +185,37 @@ def test_a_quiet_agent_does_nothing(net: Network) -> None:
 def quiet_for(log: Log, seconds: float) -> bool:
     """Whether the agent has said nothing for so long."""
     return time.time() - log.changed() > seconds
+
+
+def test_events(net: Network) -> None:
+    """A link goes and returns: `ubus listen` hears of the WAN and of the state."""
+    listener = net.client.popen("ubus", "listen", "mptcp_proxy.*", stdout=subprocess.PIPE)
+    assert listener.stdout
+    try:
+        eventually(lambda: "listen" in Path(f"/proc/{listener.pid}/cmdline").read_text(), 5, "ubus")
+        net.client.run("ubus", "wait_for", "mptcp_proxy")
+        net.wires[1].carrier(False)
+        wait_state(net.client, "degraded")
+        net.wires[1].carrier(True)
+        wait_state(net.client, "active")
+        heard = [json.loads(listener.stdout.readline()) for _ in range(4)]
+    finally:
+        listener.kill()
+        listener.wait()
+    states = [h["mptcp_proxy.state"]["state"] for h in heard if "mptcp_proxy.state" in h]
+    wans = [h["mptcp_proxy.wan"] for h in heard if "mptcp_proxy.wan" in h]
+    assert states == ["degraded", "active"]
+    assert [(w["name"], w["state"]) for w in wans] == [("wan2", "down"), ("wan2", "up")]
+    assert "carrier" in wans[0]["reason"]
+    settle(net.client)
+
+
+def test_command_line_tells_of_trouble(net: Network) -> None:
+    net.wires[1].carrier(False)
+    wait_state(net.client, "degraded")
+    code, out, _ = cli(net.client, "status")
+    assert code == 1
+    assert "no carrier" in out
+    net.wires[1].carrier(True)
+    wait_state(net.client, "active")
+    settle(net.client)
