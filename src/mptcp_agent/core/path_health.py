@@ -34,7 +34,8 @@ ALPHA, BETA = 1 / 8, 1 / 4
 LOSS_WEIGHT = 1 / 16
 #: Probes of a burst follow each other after this share of the patience, and after this long (s)
 #: at most while no round trip is known: then the patience is the time-out.
-BURST_SPACING, FIRST_SPACING = 1 / 3, 1 / 3
+#: They go on until the verdict: what settles it is that not one of about eight was answered.
+BURST_SPACING, FIRST_SPACING = 1 / 6, 1 / 3
 #: Seconds between probes of a path that is down, however rarely it is probed while it is up; and
 #: the share of the time it has been down, up to the interval: metered links are paid by the byte.
 DOWN_INTERVAL, DOWN_SHARE = 0.5, 1 / 60
@@ -133,6 +134,7 @@ def sent(path: Path, now: float) -> tuple[Path, int]:
     waiting = tuple(p for p in path.waiting if now - p.sent < 2 * path.settings.timeout)
     return replace(
         path,
+        loss=_with_lost(path.loss, len(path.waiting) - len(waiting)),
         number=number,
         sent_at=now,
         next_at=now + pause,
@@ -148,15 +150,19 @@ def unsent(path: Path, number: int, now: float) -> Path:
     )
 
 
-def answered(path: Path, number: int, now: float) -> Path:
-    """An answer, late or not."""
+def answered(path: Path, number: int, now: float, repeated: bool = False) -> Path:
+    """An answer, late or not. ``repeated``: the kernel sent the probe more than once, and
+    nobody knows which one was answered: no round trip is taken from it (Karn's rule, RFC 6298
+    section 3), or every outage would end with one of seconds, and the next be noticed late."""
     probe = next((p for p in path.waiting if p.number == number), None)
     if probe is None:
         return path
-    path = _measured(path, now - probe.sent)
+    if not repeated:
+        path = _measured(path, now - probe.sent)
     # An answer vouches for every probe before it: they were slow or lost, the path is alive.
     waiting = tuple(p for p in path.waiting if p.number > number)
-    loss = path.loss if probe.overdue else path.loss * (1 - LOSS_WEIGHT)
+    lost = sum(1 for p in path.waiting if p.number < number and p.overdue)
+    loss = _with_lost(path.loss, lost) * (1 - LOSS_WEIGHT)
     path = replace(path, waiting=waiting, overdue=0, loss=loss)
     if path.state != "down":
         calm = replace(path, burst=False, next_at=now + path.settings.interval)
@@ -165,8 +171,14 @@ def answered(path: Path, number: int, now: float) -> Path:
     if path.good < path.needed:
         # The next good probe is asked for at once: two round trips settle it.
         return replace(path, burst=True, next_at=now)
-    path = replace(path, good=0, burst=False, next_at=now + path.settings.interval)
+    # What was lost while it was dead says nothing of the path that came back.
+    path = replace(path, good=0, burst=False, loss=0.0, next_at=now + path.settings.interval)
     return _turn(path, "up", now, f"{path.needed} probes answered in a row")
+
+
+def _with_lost(loss: float, probes: int) -> float:
+    """The smoothed loss after so many more lost probes. Overdue is not lost: it may be slow."""
+    return 1 - (1 - loss) * (1 - LOSS_WEIGHT) ** probes
 
 
 def _measured(path: Path, rtt: float) -> Path:
@@ -188,7 +200,6 @@ def passed(path: Path, now: float) -> Path:
         waiting=waiting,
         overdue=path.overdue + len(late),
         good=0,
-        loss=path.loss + (1 - path.loss) * LOSS_WEIGHT,
     )
     if path.state == "down":
         return replace(path, burst=False)
