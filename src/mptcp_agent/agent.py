@@ -32,7 +32,7 @@ from .core.state import Process, RouterState
 from .core.view import ProcessView, View
 from .daemons import ASKED, Daemons
 from .errors import AgentError, ServiceError
-from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
+from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight, part_of
 from .means import engine_builds, find_means, read_uci
 from .names import Names
 from .publisher import Publisher
@@ -289,9 +289,9 @@ class Agent:
                 log.error("%s: %s", describe.place(change.item), why)
         self._retries.note(due, {describe.sentence(c): w for c, w in failed})
         if due:
-            self._dirty |= PARTS  # read back what was written
-            if any(isinstance(c.item, Process) for c in due):
-                self._dirty.add("services")
+            # Read back what was written, and no more: the last changes for a dead path shall not
+            # wait for a look at the firewall. (``_restore`` may have put sysctls back.)
+            self._dirty |= {"sysctls", *(part_of(c.item) or "services" for c in due)}
 
     async def _restore(self) -> None:
         try:

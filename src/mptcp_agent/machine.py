@@ -22,6 +22,7 @@ from .core.state import (
     File,
     Firewall,
     Limits,
+    Process,
     Route,
     RouterState,
     Rule,
@@ -39,6 +40,22 @@ from .system.routes import Routing
 #: Parts that are looked at on their own; ``netlink`` is links, addresses, routes, rules and
 #: endpoints, which cost a millisecond or two together.
 PARTS = frozenset({"netlink", "firewall", "files", "sysctls"})
+
+
+def part_of(item: Item) -> str:
+    """The part in which a change of the item shows; "" for what is not the kernel's."""
+    match item:
+        case Firewall():
+            return "firewall"
+        case File():
+            return "files"
+        case Sysctl():
+            return "sysctls"
+        case Process():
+            return ""
+        case _:
+            return "netlink"
+
 
 STATE_DIRECTORY = "/var/run/mptcp-proxy"
 CONFIG_DIRECTORY = "/var/etc/mptcp-proxy"

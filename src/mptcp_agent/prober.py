@@ -199,7 +199,8 @@ class Prober:
             if not one.listens:
                 asyncio.get_running_loop().call_later(SETTLED, self._changed)
             one.refusals, one.listens = 0, one.listens or now
-            self._update(one, path_health.answered(one.path, number, now), heard)
+            path = path_health.answered(one.path, number, now, probes.repeated(kept))
+            self._update(one, path, heard)
         elif outcome == "refused":
             self._release(one)
             one.refusals, one.listens = one.refusals + 1, 0.0

@@ -42,8 +42,8 @@ TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, haste=0.4)
 LEFT_OUT, LONGEST_LEFT_OUT = 60.0, 900.0
 #: Seconds between readings of the sockets: while data moves, while connections wait, idle.
 MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
-#: Readings may take this share of a core.
-SHARE = 0.02
+#: Readings may take this share of a core, while data moves or connections wait.
+SHARE = 0.05
 #: Seconds without any proxied connection after which nothing is lost by changing the peer.
 IDLE_LONG = 10.0
 
@@ -207,7 +207,7 @@ class Watcher:
     def _find_culprit(self) -> None:
         """A redirector that does not even accept is restarted; else the server hangs."""
         client = self._config.client if self._config else None
-        if client and processes.backlog(client.local_port):
+        if client and _backlog(client.local_port):
             log.warning("the redirector hangs; it is restarted")
             self._restart()
 
@@ -218,8 +218,7 @@ class Watcher:
         piled_up_before = False
         while True:
             started = time.monotonic()
-            sockets, backlog = await self._run(self._traffic)
-            cost = time.monotonic() - started
+            sockets, backlog, cost = await self._run(self._traffic)
             reading, hints = stalls.read(reading, sockets, started)
             names = {a.address: w.name for w in self._plan.wans for a in w.addresses}
             for local in hints.suspects:
@@ -255,15 +254,17 @@ class Watcher:
             for sock in sockets:
                 diag.destroy(sock)
 
-    def _traffic(self) -> tuple[list[TcpSocket], int]:
-        """Sockets to the peers, and connections the redirector has not accepted yet.
+    def _traffic(self) -> tuple[list[TcpSocket], int, float]:
+        """Sockets to the peers, connections the redirector has not accepted yet, and the
+        processor time (s) this took: waiting for a busy router's processor is no cost.
 
         A connection under way is not yet a subflow; the agent's own probes are bound to a
         device, which a connection's first subflow is not.
         """
         config = self._config
         if config is None or config.client is None:
-            return [], 0
+            return [], 0, 0.0
+        began = time.thread_time()
         found: list[TcpSocket] = []
         for port in {p.port for p in config.client_peers}:
             try:
@@ -271,10 +272,18 @@ class Watcher:
             except AgentError:
                 break  # said by ``check``
             found += [s for s in sockets if s.subflow or (s.state == "syn-sent" and not s.device)]
-        return found, processes.backlog(config.client.local_port)
+        backlog = _backlog(config.client.local_port)
+        return found, backlog, time.thread_time() - began
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
+
+
+def _backlog(port: int) -> int:
+    try:
+        return diag.backlog(port)
+    except AgentError:
+        return 0  # said by ``check``
 
 
 def _targets(plan: Plan, in_use: str | None) -> dict[Key, Target]:

@@ -195,7 +195,7 @@ def test_a_dead_path_is_found_out_in_calm(settings: Settings, hints: list[float]
 def test_a_dead_path_is_found_out_at_once_when_suspected() -> None:
     run = Run(Path(Settings()), lambda n, now: 0.02 if now < 30 else None)
     run.until(60, [30.1])
-    assert [round(t - 30.1, 3) for t in run.falls] == [0.2]
+    assert [round(t - 30.1, 3) for t in run.falls] == [0.16]
     assert run.path.cause == "3 probes lost"
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from .sockets import TcpSocket
 
 #: Seconds without data after which a subflow that was busy is suspect: at least this, and two
-#: round trips. Below a frame aggregation's or a Wi-Fi scan's pauses there would be no end of it.
-QUIET = 0.1
+#: of its shortest round trips (a small window pauses for one). Above the pauses of a Wi-Fi frame
+#: aggregation; a scan's are longer, and cost a few probes.
+QUIET = 0.06
 #: Bytes within one second that make a subflow busy; less is chatter, which pauses by nature.
 BUSY = 50_000
 #: Seconds a connection may be under way before its WAN is suspect.
@@ -84,7 +85,8 @@ def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
             # While it is quiet what it was counts, or a stall would talk itself away.
             flow = Flow(old.received, old.acked, old.moved_at, old.busy, old.hinted)
             stuck = info.unacked > 0 and info.retransmits > 0
-            stopped = old.busy >= BUSY and quiet_for >= max(QUIET, 2 * info.rtt / 1e6)
+            trip = (info.min_rtt or info.rtt) / 1e6
+            stopped = old.busy >= BUSY and quiet_for >= max(QUIET, 2 * trip)
             if (stuck or stopped) and not old.hinted:
                 suspects.add(sock.local)
                 flow = Flow(old.received, old.acked, old.moved_at, old.busy, hinted=True)

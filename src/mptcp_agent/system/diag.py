@@ -21,6 +21,7 @@ from .diag_messages import (
     STATES,
     mptcp_socket,
     tcp_socket,
+    waiting,
 )
 
 _NETLINK_SOCK_DIAG = 4
@@ -57,6 +58,15 @@ def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
         tcp_socket(message)
         for message in _both_families(socket.IPPROTO_TCP, local_port, remote_port)
     ]
+
+
+def backlog(port: int) -> int:
+    """Connections to a local port that its process has not accepted yet. More than a moment
+    above 0 means that it hangs. Walks listening sockets only, which are few."""
+    return sum(
+        waiting(message)
+        for message in _both_families(socket.IPPROTO_TCP, port, 0, 1 << STATES.index("listen"))
+    )
 
 
 def subflows(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
@@ -96,11 +106,13 @@ def destroy(target: TcpSocket) -> bool:
 # --- Asking ---------------------------------------------------------------------------------
 
 
-def _both_families(protocol: int, local_port: int, remote_port: int) -> Iterator[bytes]:
+def _both_families(
+    protocol: int, local_port: int, remote_port: int, states: int = _CONVERSING
+) -> Iterator[bytes]:
     ids = SOCKET_ID.pack(local_port, remote_port, b"", b"") + SOCKET_ID_REST.pack(0, _NO_COOKIE)
     attribute = _PROTOCOL.pack(_PROTOCOL.size, _INET_DIAG_REQ_PROTOCOL, protocol)
     for version in (socket.AF_INET, socket.AF_INET6):
-        wanted = _WANTED.pack(version, protocol & 0xFF, _EXTENSIONS, _CONVERSING)
+        wanted = _WANTED.pack(version, protocol & 0xFF, _EXTENSIONS, states)
         try:
             for message in _ask(_SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, wanted + ids + attribute):
                 if len(message) >= MESSAGE_SIZE:

@@ -25,6 +25,7 @@ SOCKET_ID_REST = struct.Struct("=IQ")
 #: inode
 MESSAGE_SIZE: Final = 72
 _SOCKET_ID_AT: Final = 4
+_RQUEUE_AT: Final = 56
 _INODE_AT: Final = 68
 _INET_DIAG_INFO, _INET_DIAG_ULP_INFO = 2, 19
 _INET_ULP_INFO_NAME, _INET_ULP_INFO_MPTCP = 1, 3
@@ -123,6 +124,11 @@ def mptcp_socket(message: bytes) -> MptcpSocket:
         bytes_acked=info.u64(72),
         inode=_Fields(message).u32(_INODE_AT),
     )
+
+
+def waiting(message: bytes) -> int:
+    """Of a listening socket: connections waiting to be accepted (sk_ack_backlog)."""
+    return _Fields(message).u32(_RQUEUE_AT)
 
 
 def _tcp_info(info: _Fields) -> TcpInfo:

@@ -14,6 +14,7 @@ from ..core.chain import PROBE
 Outcome = Literal["answered", "refused", "lost", "unsent"]
 
 _CLOSE_BY_RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
+_TOTAL_RETRANS = 100  # offset in struct tcp_info, linux/tcp.h
 
 
 async def connect(
@@ -51,6 +52,12 @@ async def connect(
     finally:
         if not keep:
             probe.close()
+
+
+def repeated(probe: socket.socket) -> bool:
+    """Whether the kernel had to send this connection's first packet more than once."""
+    info = probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TOTAL_RETRANS + 4)
+    return any(info[_TOTAL_RETRANS:])
 
 
 async def through(timeout: float) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 _LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
@@ -25,17 +24,6 @@ def listens(port: int) -> bool:
 
     Read from the kernel rather than tried: nobody may connect to the redirector directly.
     """
-    return any(True for _ in _listeners(port))
-
-
-def backlog(port: int) -> int:
-    """Connections to the port that its process has not accepted yet. More than a moment above
-    0 means that it hangs."""
-    # tx_queue:rx_queue; of a listener the latter is sk_ack_backlog (net/ipv4/tcp_ipv4.c).
-    return sum(int(fields[4].partition(":")[2], 16) for fields in _listeners(port))
-
-
-def _listeners(port: int) -> Iterator[list[str]]:
     wanted = f":{port:04X}"
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -43,6 +31,7 @@ def _listeners(port: int) -> Iterator[list[str]]:
         except OSError:
             continue  # no IPv6
         for line in lines:
-            fields = line.split(maxsplit=5)
-            if len(fields) > 4 and fields[3] == _LISTEN and fields[1].endswith(wanted):
-                yield fields
+            fields = line.split(maxsplit=4)
+            if len(fields) > 3 and fields[3] == _LISTEN and fields[1].endswith(wanted):
+                return True
+    return False
