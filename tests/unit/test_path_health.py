@@ -77,7 +77,8 @@ class Run:
         assert path_health.wake_at(self.path) > self.now, "the prober would spin"
 
     def _answer(self, number: int) -> None:
-        self.unanswered = {n: t for n, t in self.unanswered.items() if n > number}
+        if any(p.number == number for p in self.path.waiting):  # else it came too late to count
+            self.unanswered = {n: t for n, t in self.unanswered.items() if n > number}
         self._to(path_health.answered(self.path, number, self.now))
 
     def _to(self, path: Path) -> None:
