@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 import pytest
-from e2e.support import fetch, opened
+from e2e.support import fetch, opened, settle
 from lab.paths import TOP
 from lab.proxy import Engine, Proxy, Redirect
 from lab.router import Router
@@ -44,7 +44,7 @@ def works(proxy: Proxy, capabilities: Sequence[str] = CAPABILITIES) -> None:
             assert status["engine"]["mptcp"] == "native"
         fetch(net)
         for router in net.routers:
-            router.wait(lambda r=router: r.ubus("mptcp_proxy", "plan")["changes"] == [], 10, "rest")
+            settle(router)
             assert router.stop_agent() == 0
             assert "cleaning up" not in router.log("agent").read_text()
             assert "mptcp_proxy" not in router.run("nft", "list", "tables").stdout

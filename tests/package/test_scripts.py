@@ -1,11 +1,15 @@
 """Shell scripts: shellcheck, shfmt as OpenWrt's CI runs it, and the init script's behaviour.
 
 The init script runs under busybox ash with rc.common and procd.sh in small, which note what is
-asked of procd; tests/package/test_router.py runs it with the real ones.
+asked of procd; and with the real ones where OPENWRT_ROOTFS is a root file system that has them
+(the program jshn on PATH).
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -165,3 +169,33 @@ def test_upgrade_by_apk_hands_over(init: Init) -> None:
 @pytest.mark.parametrize("command", ["plan", "check", "status_service"])
 def test_commands(init: Init, command: str) -> None:
     assert init(command) == [f"agent {command.removesuffix('_service')}"]
+
+
+@pytest.mark.skipif(
+    "OPENWRT_ROOTFS" not in os.environ, reason="OPENWRT_ROOTFS: rc.common, procd.sh"
+)
+def test_with_the_real_rc_common(tmp_path: Path) -> None:
+    root = Path(os.environ["OPENWRT_ROOTFS"])
+    log = tmp_path / "log"
+    (tmp_path / "ubus").write_text(f'#!/bin/sh\necho "$*" >> {log}\n')
+    (tmp_path / "ubus").chmod(0o755)
+    shutil.copy(INIT, tmp_path / "mptcp-proxy")
+    inside = tmp_path / "root"
+    (inside / "var/lock").mkdir(parents=True)
+    for name in ("usr", "etc"):
+        (inside / name).symlink_to(root / name)
+    (inside / "lib").symlink_to(root / "lib" if (root / "lib").exists() else root / "usr/lib")
+    subprocess.run(
+        ["busybox", "ash", str(root / "etc/rc.common"), str(tmp_path / "mptcp-proxy"), "start"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "IPKG_INSTROOT": str(inside)},
+        check=True,
+    )
+    asked, settings = log.read_text().splitlines()
+    assert asked.startswith("call service list")
+    service = json.loads(settings.removeprefix("call service set "))
+    assert service["name"] == "mptcp-proxy"
+    agent = service["instances"]["agent"]
+    assert agent["command"] == ["/usr/bin/mptcp-agent", "run"]
+    assert agent["respawn"] == ["3600", "5", "0"]
+    assert agent["stdout"] and agent["stderr"] and agent["no_new_privs"]
+    assert [t[1][1][2] for t in service["triggers"]] == ["mptcp-proxy", "firewall"]
