@@ -197,7 +197,7 @@ docs: setup
 IPK = $(MAKE) -s TOPDIR=$(CURDIR)/package/sdk IPK_BUILD=$(CURDIR)/build/package \
 	IPK_DIST=$(CURDIR)/dist IPK_TOOL=$(CURDIR)/package/ipk.py LMO_TOOL=$(CURDIR)/package/lmo.py
 
-ipk: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+ipk: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Makefile)
 ipk:
 	@rm -rf build/package dist
 	@$(IPK)

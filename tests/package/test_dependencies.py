@@ -108,6 +108,29 @@ def test_optional_libraries_are_no_dependencies(agent: Ipk) -> None:
         assert fails_without(python, "jsonschema iptc") == ""
 
 
+@pytest.mark.parametrize("python", PYTHONS, ids=["newest", "oldest"])
+def test_check_says_what_is_not_installed(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "sing-box-client.json").write_text("{}")
+    program = f"""
+import sys
+sys.modules["jsonschema"] = sys.modules["iptc"] = None
+from pathlib import Path
+from mptcp_agent.system.iptables import Iptables
+from mptcp_agent.validation import check_generated
+print(*check_generated(Path({str(tmp_path)!r})))
+print(Iptables().available())
+"""
+    done = subprocess.run(
+        [str(python), "-c", program],
+        env={"PYTHONPATH": str(PYTHONPATH[0]), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "'jsonschema', 'warning', 'not installed" in done.stdout
+    assert "python-iptables is missing: install the package python3-iptables" in done.stdout
+
+
 def test_standard_library_is_known() -> None:
     """The table names modules that exist somewhere (a typing error would pass silently)."""
     known = sys.stdlib_module_names
