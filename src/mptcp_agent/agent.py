@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from .core import describe, reader
+from .core import describe, joins, reader
 from .core.config import Config
 from .core.diff import Change, diff
 from .core.network import Facts
@@ -339,6 +339,7 @@ class Agent:
                 *(p for _, p in self._sight.problems),
                 *(p for p in (self._restoring, self._fault) if p),
                 *self._retries.problems(),
+                *joins.problems(self._sampler.sampled.joins),
             ),
             processes=tuple(
                 ProcessView(r.name, r.running, r.pid) for r in self._daemons.running or ()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from .core import joins
 from .core.config import PACKAGE
 from .core.plan import buffers
 from .core.plan.paths import usable_wans
@@ -192,6 +193,8 @@ def _wans(view: View) -> Iterator[Row]:
 
 def _mptcp_seen(view: View) -> Iterator[Row]:
     """Silent fall-back: connections that should be MPTCP and are not."""
+    for problem in joins.problems(view.sampled.joins):
+        yield row(f"MPTCP on {problem.where}", "warning", problem.message, problem.hint)
     counters = dict(view.sampled.counters)
     lost = counters.get("MPCapableFallbackACK", 0) + counters.get("MPCapableFallbackSYNACK", 0)
     if lost:

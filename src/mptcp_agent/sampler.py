@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .core import connections
+from .core import connections, joins
 from .core.config import Config
 from .core.plan import Plan
 from .core.sockets import TcpSocket
+from .core.state import Endpoint
 from .core.view import DeviceTraffic, Sampled
+from .core.wans import WanLink
 from .errors import AgentError
 from .system import counters, diag
 
@@ -72,6 +74,12 @@ class Sampler:
             server_clients=len({c.sockets[0].remote for c in served}),
             counters=tuple(sorted(self._counters().items())),
             redirected=self._redirected() if watched else self.sampled.redirected,
+            joins=joins.read(
+                self.sampled.joins,
+                found,
+                {a.address: w.name for w in plan.wans for a in w.addresses},
+                {w.name for w in plan.wans if any(joinable(w, e) for e in plan.state.endpoints)},
+            ),
         )
 
     def ignore_so_far(self) -> None:
@@ -101,6 +109,11 @@ class Sampler:
             last.tx_rates.append(round((tx - last.tx) * 8 / seconds))
             last.at, last.rx, last.tx = now, rx, tx
         return DeviceTraffic(rx, tx, tuple(last.rx_rates), tuple(last.tx_rates))
+
+
+def joinable(wan: WanLink, endpoint: Endpoint) -> bool:
+    """Whether the kernel makes further subflows over the WAN."""
+    return endpoint.device == wan.device and "subflow" in endpoint.flags
 
 
 def proxied(config: Config, plan: Plan) -> tuple[connections.Proxied, ...]:

@@ -56,7 +56,8 @@ def proxied(
 ) -> tuple[Proxied, ...]:
     """``peers`` maps peer addresses to section names; ``to_peers`` are sockets to the peers'
     ports, ``to_server`` sockets on the server's port."""
-    mine = [s for s in to_peers if s.remote in peers]
+    # Plain TCP bound to a device: the agent's own probes.
+    mine = [s for s in to_peers if s.remote in peers and (s.subflow or not s.device)]
     theirs = [s for s in to_server if not _is_probe(s)]
     return (
         *_grouped("client", mine, peers),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from .config import Config
 from .health import Health
+from .joins import Joins
 from .network import Facts
 from .plan import Plan
 from .problem import Problem
@@ -64,6 +65,7 @@ class Sampled:
     """MPTcpExt of /proc/net/netstat."""
     redirected: tuple[int, int] = (0, 0)
     """Packets and bytes of the redirect rule."""
+    joins: Joins = field(default_factory=Joins)
 
     def device(self, name: str | None) -> DeviceTraffic:
         return next((t for d, t in self.devices if d == name), DeviceTraffic())
