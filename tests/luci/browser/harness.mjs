@@ -73,6 +73,7 @@ export async function open(t, path, w, { width = 1100, height = 900, dark = fals
 
 	t.after(async () => {
 		await sound(page);
+		await page.unrouteAll({ behavior: 'ignoreErrors' });
 		await context.close();
 	});
 

@@ -18,8 +18,16 @@ const usual = (changes = {}) => world({ sections: structuredClone(SECTIONS), sta
 const config = w => w.uci['mptcp-proxy'];
 const tab = (page, name) => page.locator(`.cbi-tabmenu li[data-tab="${name}"] a`).click();
 const input = (page, section, option) => field(page, section, option).locator('input:not([type="hidden"])').first();
-const tooltip = (page, section, option) => field(page, section, option).locator('[data-tooltip]').first().getAttribute('data-tooltip');
 const modal = page => page.locator('.modal');
+
+/* LuCI has one for a list and one for the input in it */
+async function tooltip(page, section, option) {
+	const all = field(page, section, option).locator('[data-tooltip]');
+
+	await all.first().waitFor();
+
+	return (await all.evaluateAll(nodes => nodes.map(node => node.getAttribute('data-tooltip')))).join('; ');
+}
 
 async function shown(t, w, hash = '', options = {}) {
 	const page = await open(t, PAGE + hash, w, options);
