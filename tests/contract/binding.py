@@ -76,6 +76,7 @@ class Program:
     def __init__(self, python: list[str], ubusd: Ubusd, source: str) -> None:
         self._process = subprocess.Popen(
             [*python, "-c", PRELUDE + textwrap.dedent(source), ubusd.path],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,7 +88,13 @@ class Program:
         assert text, self.end()[2]
         return list(json.loads(text))
 
-    def end(self, seconds: float = 10) -> tuple[int, list[list[Any]], str]:
+    def go(self) -> None:
+        """Give a program that waits in sys.stdin.readline() its line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def end(self, seconds: float = 20) -> tuple[int, list[list[Any]], str]:
         """Exit status, the lines not yet read, stderr."""
         try:
             out, err = self._process.communicate(timeout=seconds)

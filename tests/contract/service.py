@@ -54,3 +54,15 @@ class Service:
 
 def shell(script: str, **more: Any) -> dict[str, Any]:
     return {"command": ["/bin/sh", "-c", script], **more}
+
+
+def trapping(service: Service, action: str, name: str) -> dict[str, Any]:
+    """A shell that does `action` on a signal; `wait_trapped` waits until it would."""
+    _, inside = service.file("trapped")
+    return shell(f"trap '{action}' {name}; : > {inside}; while :; do sleep 0.05; done")
+
+
+def wait_trapped(service: Service) -> None:
+    path, _ = service.file("trapped")
+    wait_for("the trap is set", path.exists)
+    path.unlink()

@@ -77,7 +77,9 @@ config interface 'leased'
 def router(kind: str) -> Iterator[Router]:
     with running(kind, CONFIG, ("br-lan", "wan1", "wan2", "wan3")) as started:
         with started.caller() as call:
-            wait_for("wan2 is up", lambda: status(call, "wan2")["up"])
+            path = "network.interface.wan2"
+            wait_for("wan2", lambda: not call.context.lookup_id(path)[0])
+            wait_up(call, "wan2")
         yield started
 
 

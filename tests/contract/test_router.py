@@ -59,7 +59,7 @@ def test_all_parts_come_back_after_the_broker() -> None:
             with router.caller() as call:
                 for path in ("uci", "service", "network.interface", "network.interface.loopback"):
                     wait_for(path, partial(_is_there, call, path))
-                assert time.monotonic() - started < 1
+                assert time.monotonic() - started < 2  # 1 s on a quiet machine
                 assert Service(call, router).pid() == pid
         finally:
             broker.terminate()

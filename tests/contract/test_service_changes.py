@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import Any
 
 import pytest
-from contract.service import SLEEP, Service, shell
+from contract.service import SLEEP, Service, trapping, wait_trapped
 from contract.tools import wait_for
 
 
@@ -123,10 +122,10 @@ def test_update_start_and_complete(service: Service) -> None:
 
 def test_reload_signal_instead_of_a_restart(service: Service) -> None:
     path, inside = service.file("signalled")
-    waiting = shell(f"trap 'echo hup >> {inside}' HUP; while :; do sleep 0.05; done")
+    waiting = trapping(service, f"echo hup >> {inside}", "HUP")
     service.set(a={**waiting, "reload_signal": int(signal.SIGHUP)})
     pid = service.pid()
-    time.sleep(0.3)
+    wait_trapped(service)
     service.set(a={**waiting, "reload_signal": int(signal.SIGHUP), "env": {"A": "1"}})
     wait_for("signal", path.exists)
     assert service.settled_pid() == pid

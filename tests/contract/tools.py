@@ -32,7 +32,7 @@ def variants(*needed: str) -> list[str]:
     return ["stand-in", "real"] if all(real(name) for name in needed) else ["stand-in"]
 
 
-def wait_for(what: str, condition: Callable[[], T], seconds: float = 5.0) -> T:
+def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
     """The first true value of `condition`; fails naming `what` after `seconds`."""
     end = time.monotonic() + seconds
     while True:

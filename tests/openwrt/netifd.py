@@ -48,10 +48,13 @@ class Netifd:
         self._make_bridges(package)
         configs = interface.parse(package)
         for name, known in list(self._interfaces.items()):
-            if configs.get(name) != known.config:
+            if name not in configs:
                 self._set_down(known)
                 self._peer.withdraw(f"{_OBJECT}.{name}")
                 del self._interfaces[name]
+            elif configs[name] != known.config:
+                self._set_down(known)
+                self._interfaces[name] = Interface(configs[name], autostart=configs[name].auto)
         for name, config in configs.items():
             if name not in self._interfaces:
                 self._interfaces[name] = Interface(config, autostart=config.auto)
