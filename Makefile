@@ -156,7 +156,7 @@ help:
 	@echo 'make docs    the configuration reference of the README, from the schema'
 	@echo 'make ipk     installable packages for OpenWrt in dist/, without an SDK'
 	@echo 'make lint    ruff and mypy --strict'
-	@echo 'make bench   measured figures, against peers'
+	@echo "make bench   measured figures, against peers (BENCH='failover heal' REPEATS=3 QUICK=1)"
 	@echo 'make soak    random faults (MINUTES= SEED=)'
 	@echo 'make setup   only install what the others need'
 	@echo 'make clean   what a crashed run left in the kernel, and build products (distclean: the venvs too)'
@@ -186,6 +186,7 @@ demo: setup
 
 # What depends on library versions runs again on the oldest ones.
 test: setup
+	@tests/luci/setup.sh
 	@$(PY) -m pytest $(ARGS) tests
 	@$(OLDEST)/bin/python -m pytest $(ARGS) $(wildcard tests/unit tests/kernel)
 
@@ -207,7 +208,12 @@ lint: setup
 	@$(PY) -m ruff check --output-format concise .
 	@$(PY) -m mypy
 
-bench soak:
+# Peers that no test needs: what manages endpoints elsewhere.
+bench: setup
+	@tests/setup.sh packages mptcpd mptcpd-plugins
+	@$(PY) -m bench $(BENCH) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
+
+soak:
 	@echo '$@: not written yet' >&2; exit 1
 
 clean:

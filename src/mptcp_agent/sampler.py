@@ -58,7 +58,7 @@ class Sampler:
         devices = tuple((n, self._traffic(n, *counted[n])) for n in sorted(names & counted.keys()))
         found = proxied(config, plan) if config else ()
         by_address: dict[str, int] = {}
-        for sock in (s for c in found for s in c.sockets if c.token):
+        for sock in (s for c in found for s in c.sockets if c.token and s.state == "established"):
             by_address[sock.local] = by_address.get(sock.local, 0) + 1
         served = [c for c in found if c.role == "server"]
         self.sampled = Sampled(
