@@ -75,13 +75,15 @@ def test_a_refusal_is_an_answer_of_the_path(pair: tuple[Namespace, Namespace]) -
     """Nobody listens: no fault of the WAN. Found out by two, and noticed when it ends."""
 
     async def work() -> None:
-        prober = Prober(lambda: None)
+        calls: list[None] = []
+        prober = Prober(lambda: calls.append(None))
         async with probing(prober, (KEY, target())):
             await until(prober.refused, 2)
             assert state(prober) == "up"
+            before = len(calls)
             with listener(pair[1]):
                 assert await until(lambda: not prober.refused()) < 2
-                assert prober.refused() == frozenset()
+                assert len(calls) > before, "told at once"
 
     with pair[0]:
         asyncio.run(work())
@@ -111,12 +113,13 @@ def test_one_wan_silent(pair: tuple[Namespace, Namespace]) -> None:
     async def work() -> None:
         prober = Prober(lambda: None)
         async with probing(prober, (KEY, target()), (other, target(2))):
-            await until(lambda: state(prober) == state(prober, other) == "up")
+            await until(lambda: prober.listening() == {NEAR, FAR})
             server.sh(
                 "nft add table t; nft add chain t c '{type filter hook prerouting priority 0;}';"
                 "nft add rule t c iifname wan1 drop"
             )
             prober.suspect("wan1")
+            assert prober.listening() == {FAR}
             assert await until(lambda: state(prober) == "down") < 1.5
             assert state(prober, other) == "up"
             assert not prober.usable(*KEY) and prober.usable(*other)
@@ -138,6 +141,7 @@ def test_a_link_that_is_down_is_not_probed(pair: tuple[Namespace, Namespace]) ->
             prober.follow({KEY: target(down="no carrier")})
             assert (state(prober), prober.refused()) == ("unknown", frozenset())
             prober.follow({KEY: target()})
+            assert prober.refused() == frozenset()
             await until(lambda: state(prober) == "up", 1)
             prober.follow({})
             assert prober.health() == ()
@@ -158,4 +162,21 @@ def test_what_cannot_be_sent_says_nothing(pair: tuple[Namespace, Namespace]) -> 
             assert state(prober) == state(prober, gone) == "unknown"
 
     with pair[0]:
+        asyncio.run(work())
+
+
+def test_another_address_is_another_path(pair: tuple[Namespace, Namespace]) -> None:
+    """Probed at once, not at the next interval; the verdict stays until there is another."""
+
+    async def work() -> None:
+        prober = Prober(lambda: None)
+        slow = Settings(interval=30.0)
+        async with probing(prober, (KEY, target(settings=slow))):
+            await until(prober.listening)
+            prober.follow({KEY: target(settings=slow, source="10.1.1.9")})
+            assert (state(prober), prober.listening()) == ("up", frozenset())
+            await until(prober.listening, SETTLED + 1)
+
+    pair[0].sh("ip address add 10.1.1.9/24 dev wan1")
+    with listener(pair[1]), pair[0]:
         asyncio.run(work())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.examples import (
     BRIDGE_CLIENT,
@@ -31,7 +31,8 @@ SECTIONS: Sections = {
     **BRIDGE_CLIENT,
     "r6000": section("peer", address=["10.1.1.60", "2001:db8:6::60"]),
     "client": section("client", peer=["r7000", "r6000"]),
-    "wan3": section("wan", interface="wan3", role="backup"),
+    "wan1": section("wan", interface="wan1", role="backup"),
+    "wan3": section("wan", interface="wan3"),
 }
 CONFIG = config(SECTIONS)
 PEERS = resolve(CONFIG.client_peers, Facts())
@@ -128,6 +129,7 @@ def test_nothing_is_chosen_only_when_there_is_nothing(
             assert not (seen and reachable(links, health, choice))
 
 
+@settings(max_examples=500)
 @given(wans(), healths(), st.sampled_from(CHOICES))
 def test_what_is_in_use_stays_while_it_carries_anything(
     links: tuple[WanLink, ...], health: Health, now: Choice
