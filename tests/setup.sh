@@ -2,7 +2,7 @@
 # Prepares a Debian machine (12 or later) for `make demo` and `make test`.
 #
 #   setup.sh check              is this machine able to run the lab at all? (root, MPTCP, namespaces)
-#   setup.sh packages           install the Debian packages that are missing; start no daemon
+#   setup.sh packages [MORE..]  install the Debian packages that are missing; start no daemon
 #   setup.sh venv DIR REQS...   a virtual environment in DIR with these requirement files
 #   setup.sh sing-box DIR       the tests' sing-box below DIR, with a `sing-box` link in DIR
 #
@@ -39,9 +39,14 @@ no_daemons() {
 	chmod 755 $policy
 }
 
+# not_at_boot PACKAGE SERVICE; the helper answers to maintainer scripts only, or to who looks like one.
+not_at_boot() {
+	DPKG_MAINTSCRIPT_PACKAGE=$1 deb-systemd-helper disable "$2.service" >>$LOG 2>&1 || true
+}
+
 packages() {
 	missing=
-	for package in $PACKAGES; do
+	for package in $PACKAGES "$@"; do
 		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
 			missing="$missing $package"
 	done
@@ -58,10 +63,9 @@ packages() {
 		die "apt-get could not install:$missing (the whole story: $LOG.apt)"
 	fi
 	grep '^Setting up' $LOG.apt | sed 's/^/  /' || true
-	# The package enables a server for the next boot, which nobody asked for.
-	case $missing in
-	*shadowsocks-libev*) deb-systemd-helper disable shadowsocks-libev.service >>$LOG 2>&1 || true ;;
-	esac
+	# These packages enable a daemon for the next boot, which nobody asked for.
+	case $missing in *shadowsocks-libev*) not_at_boot shadowsocks-libev shadowsocks-libev ;; esac
+	case $missing in *mptcpd*) not_at_boot mptcpd mptcp ;; esac
 }
 
 # The Debian python3 has headers and venv from the packages above; an older distribution may have a newer one on PATH.
@@ -117,7 +121,7 @@ mkdir -p build
 exec 9>build/.setup.lock
 flock 9
 case $step in
-packages) packages ;;
+packages) packages "$@" ;;
 venv) venv "$@" ;;
 sing-box) sing_box "$@" ;;
 *) die "unknown step: $step" ;;

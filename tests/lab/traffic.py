@@ -129,10 +129,12 @@ def iperf(
     omit: float = 1,
     streams: int = 1,
     mptcp: bool = False,
+    server_mptcp: bool = False,
     port: int = 5201,
 ) -> float:
     """Measure with iperf3; return the receiver's goodput in Mbit/s, the first `omit` s left out."""
-    listener = server.popen("iperf3", "-s", "-1", "-J", "-p", str(port))
+    wrapped = ["mptcpize", "run"] if server_mptcp else []
+    listener = server.popen(*wrapped, "iperf3", "-s", "-1", "-J", "-p", str(port))
     try:
         _wait_listening(server, port)
         prefix = ["mptcpize", "run"] if mptcp else []

@@ -109,6 +109,10 @@ class Wire:
         """The carrying program, for measuring what it costs."""
         return self._program.pid
 
+    def port(self, end: Literal["a", "b"]) -> tuple[Host, str]:
+        """The cable's own interface at an end; down, it takes that machine's carrier away."""
+        return self._shelf, self._ports[end]
+
     def set(self, shape: Shape) -> None:
         """Change rate, delay and queue; frames already under way keep their time."""
         self.shape = shape

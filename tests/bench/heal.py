@@ -1,0 +1,172 @@
+"""Line 3: a silent WAN comes back under a running stream."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from lab.lab import LabError
+from lab.topology import Network
+from lab.traffic import start
+from lab.wire import Wire
+
+from bench.bench import Bench
+from bench.cut import SETTLE, stall_of, wait_filled
+from bench.measure import NEVER, Measure
+from bench.setups import EQUAL, agent, alone, healthy, mptcpd
+
+TITLE = "A WAN comes back"
+MEANING = """A download over two links of 50 Mbit/s; the first falls silent and comes back after 4,
+12 or 60 s. *used again*: until it carries 60 % of its rate. *after the first good probe*: the
+same from the first frame that came back over it (for the agent that is the answer to a probe;
+the agent asks every 0.5 s, later less often). *second stall*: the longest time without a byte in
+the 4 s after the link came back, both links healthy."""
+
+WAN = 1
+USED = 0.6
+"""Share of its rate that a link in use carries."""
+WATCHED = 14.0
+"""Seconds after the heal in which the kernel alone has found the link again, if it ever does."""
+CALM = 4.0
+AIM = 300.0
+OUTAGES = (4, 12, 60)
+
+
+@dataclass(frozen=True)
+class Heal:
+    """Seconds."""
+
+    used: float
+    first_sign: float
+    second_stall: float
+
+
+class Carried:
+    """Notes when a cable carried how much downwards, every few ms."""
+
+    def __init__(self, wire: Wire, interval: float = 0.005) -> None:
+        self.samples: list[tuple[float, int]] = []
+        self._wire, self._interval = wire, interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._interval):
+            self.samples.append((time.monotonic(), self._wire.bytes()[1]))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def first(self, after: float) -> float | None:
+        """When the first byte came over it after a moment."""
+        seen = [(at, count) for at, count in self.samples if at >= after]
+        return next((at for at, count in seen if count > seen[0][1]), None) if seen else None
+
+    def used(self, after: float, mbit: float, window: float = 0.1) -> float | None:
+        """When it began to carry so much for the length of a window."""
+        seen = [(at, count) for at, count in self.samples if at >= after]
+        end = 0
+        for at, count in seen:
+            while end < len(seen) and seen[end][0] < at + window:
+                end += 1
+            if end == len(seen):
+                return None
+            if (seen[end][1] - count) * 8e-6 / (seen[end][0] - at) >= mbit:
+                return at
+        return None
+
+
+def run(bench: Bench) -> list[Measure]:
+    found: dict[int, dict[str, list[Heal]]] = {outage: {} for outage in OUTAGES}
+    setups = (("agent", agent), ("kernel alone", alone), ("mptcpd", mptcpd))
+    for name, setup in setups:
+        for outage in (0,) if bench.quick else OUTAGES:
+            if name == "mptcpd" and outage == 60:
+                continue  # the kernel alone shows how it would go on
+            repeats = 1 if outage == 60 else bench.repeats if name == "agent" else 1
+            results = experiments(bench, name, setup(EQUAL), outage, repeats)
+            found[outage or OUTAGES[0]][name] = results
+    return [
+        m for outage, runs in found.items() if runs.get("agent") for m in measures(outage, runs)
+    ]
+
+
+def experiments(
+    bench: Bench, name: str, setup: AbstractContextManager[Network], outage: int, repeats: int
+) -> list[Heal]:
+    results = []
+    with setup as net:
+        for _ in range(repeats):
+            one = bench.attempt(lambda: heal(net, outage, CALM if name == "agent" else WATCHED))
+            if one:
+                results.append(one)
+                bench.say(
+                    f"{name}, {outage} s: used again after {ms(one.used):.0f} ms, "
+                    f"{ms(one.used - one.first_sign):.0f} after the first sign, "
+                    f"second stall {ms(one.second_stall):.0f} ms"
+                )
+    return results
+
+
+def heal(net: Network, outage: float, watched: float) -> Heal:
+    healthy(net)
+    wire = net.wires[WAN - 1]
+    length = SETTLE + 2 + outage + watched
+    stream = start(net.client_host, "get", net.target, seconds=length)
+    with Carried(wire) as carried:
+        wait_filled(net, "down", SETTLE + 2)
+        wire.blackhole(True)
+        time.sleep(outage)
+        wire.blackhole(False)
+        at = time.monotonic()
+        deadline = at + watched
+        rate = USED * wire.shape.rate
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            if carried.used(at, rate) and time.monotonic() > at + CALM:
+                break
+    stream.process.terminate() if watched > CALM else None
+    transfer = stream.result()
+    if not transfer.ok and not transfer.report.error.startswith("no report"):
+        raise LabError(f"the stream broke: {transfer.report.error}")
+    first, used = carried.first(at), carried.used(at, rate)
+    return Heal(
+        used=NEVER if used is None else used - at,
+        first_sign=NEVER if first is None else first - at,
+        second_stall=stall_of(transfer, at, at + CALM)[0] if transfer.ok else NEVER,
+    )
+
+
+def ms(seconds: float) -> float:
+    return NEVER if seconds >= NEVER else 1000 * seconds
+
+
+def measures(outage: int, runs: dict[str, list[Heal]]) -> list[Measure]:
+    own = runs["agent"]
+    peers = {name: each for name, each in runs.items() if name != "agent"}
+
+    def row(name: str, of: str, limit: float | None) -> Measure:
+        def values(results: list[Heal]) -> list[float]:
+            if of == "after":
+                return [ms(r.used - r.first_sign) for r in results]
+            return [ms(getattr(r, of)) for r in results]
+
+        others = {peer: values(each) for peer, each in peers.items()}
+        return Measure(f"heal {outage} s {name}", "ms", "lower", values(own), others, limit=limit)
+
+    return [
+        row("after the first good probe", "after", AIM),
+        row("used again", "used", None),
+        row("second stall", "second_stall", None),
+    ]
