@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from .core import describe, joins, reader
+from .core import describe, joins
 from .core.config import Config
 from .core.diff import Change, diff
 from .core.network import Facts
@@ -33,7 +33,7 @@ from .core.view import ProcessView, View
 from .daemons import ASKED, Daemons
 from .errors import AgentError, ServiceError
 from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight, part_of
-from .means import engine_builds, find_means, read_uci
+from .means import engine_builds, find_means, read_config
 from .names import Names
 from .publisher import Publisher
 from .retry import Retries
@@ -53,6 +53,9 @@ EVERYTHING = PARTS | ASKED
 SLOW_TIMER = 60.0
 #: Pause between two turns, so that a flood of events costs bounded time: it is one look each.
 PAUSE = 0.02
+#: netifd is asked so long (s) after the kernel told of a link or an address: it needs a moment
+#: itself, and what is dead in the kernel is dead whatever netifd says.
+NETIFD_LATER = 0.05
 #: Between attempts to reach ubusd again.
 RECONNECT = 0.5
 #: While a proxy process is expected to start listening or to be started again.
@@ -76,6 +79,7 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._news = asyncio.Event()
         self._dirty: set[str] = set(EVERYTHING)
+        self._netifd_due: asyncio.TimerHandle | None = None
         self._stopping = False
 
         self._means = Means()
@@ -199,8 +203,13 @@ class Agent:
             self.look("firewall")
         if parts - {"firewall"}:
             self.look("netlink", "sysctls")
-        if parts & {"links", "addresses"}:
-            self.look("interfaces")
+        if parts & {"links", "addresses"} and self._netifd_due is None:
+            loop = asyncio.get_running_loop()
+            self._netifd_due = loop.call_later(NETIFD_LATER, self._look_at_netifd)
+
+    def _look_at_netifd(self) -> None:
+        self._netifd_due = None
+        self.look("interfaces")
 
     # --- One turn --------------------------------------------------------------------------
 
@@ -350,7 +359,7 @@ class Agent:
 
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
         """What a reload would change: the configuration is read, nothing is applied."""
-        config, problems = reader.read(read_uci(self._bus.call), self._schema)
+        config, problems = read_config(self._bus.call, self._schema)
         planned = self._make_plan(config)
         return self._changes(planned.state), (*problems, *planned.problems)
 

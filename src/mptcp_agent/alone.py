@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .core import netifd, reader
+from .core import netifd
 from .core.config import Config
 from .core.diff import Change, diff
 from .core.health import Health
@@ -16,7 +16,7 @@ from .core.state import Process
 from .core.view import ProcessView, View
 from .errors import AgentError, BusError
 from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
-from .means import engine_builds, find_means, firewall_problems, read_uci
+from .means import engine_builds, find_means, read_config
 from .system import processes
 from .system.bus import Bus
 from .system.resolver import resolve
@@ -41,8 +41,8 @@ class Alone:
             problems.append(Problem("ubus", str(error)))
         else:
             try:
-                self._config, found = reader.read(read_uci(bus.call), schema)
-                problems += (*found, *firewall_problems(bus.call, self._config))
+                self._config, found = read_config(bus.call, schema)
+                problems += found
                 interfaces = netifd.interfaces(bus.call("network.interface", "dump", {}))
                 instances, running = Services(bus.call).observe()
             except AgentError as error:

@@ -7,14 +7,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from .core import netifd, reader
+from .core import netifd
 from .core.config import Config
 from .core.network import Interface
 from .core.options import Schema
 from .core.problem import Problem
 from .core.state import Process
 from .errors import AgentError, BusError
-from .means import firewall_problems, read_uci
+from .means import read_config
 from .system.bus import Bus
 from .system.services import Running, Services
 
@@ -111,9 +111,7 @@ class Daemons:
         return self.config != before
 
     def _ask_uci(self) -> None:
-        values = read_uci(self.bus.call)
-        self.config, problems = reader.read(values, self._schema)
-        self._config_problems = (*problems, *firewall_problems(self.bus.call, self.config))
+        self.config, self._config_problems = read_config(self.bus.call, self._schema)
 
     def _ask_netifd(self) -> None:
         self.interfaces = netifd.interfaces(self.bus.call("network.interface", "dump", {}))

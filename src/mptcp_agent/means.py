@@ -8,6 +8,7 @@ from typing import Any
 
 from .core import firewall_zone, reader
 from .core.config import PACKAGE, Config
+from .core.options import Schema
 from .core.plan import Means
 from .core.problem import Problem
 from .engines import ENGINES
@@ -35,12 +36,17 @@ def read_uci(call: Call, package: str = PACKAGE) -> reader.Values:
     return values if isinstance(values, dict) else {}
 
 
-def firewall_problems(call: Call, config: Config) -> tuple[Problem, ...]:
-    """What the router's own firewall does not let in."""
+def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]]:
+    """The configuration, without what the router's own firewall makes useless."""
+    config, problems = reader.read(read_uci(call), schema)
     try:
-        return firewall_zone.problems(config, read_uci(call, "firewall"))
+        firewall = read_uci(call, "firewall")
     except BusError:
-        return ()  # a warning that cannot be found out is none
+        return config, problems  # what cannot be found out is no reason
+    return (
+        firewall_zone.fitting(config, firewall),
+        (*problems, *firewall_zone.problems(config, firewall)),
+    )
 
 
 def engine_builds(directory: str) -> EngineBuilds:

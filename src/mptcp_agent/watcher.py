@@ -27,7 +27,7 @@ from .core.state import family
 from .core.wans import WanLink
 from .errors import AgentError
 from .prober import Key, Prober, Target
-from .system import diag, probes, processes
+from .system import counters, diag, probes, processes
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,10 @@ class Watcher:
         self._left_out: dict[str, tuple[float, float]] = {}
         """Peers that hung: until when they are left out, and for how long that was."""
         self._busy_at = 0.0
+        self._quiet_with: int | None = None
+        """TCP sockets in use when there was last nothing to watch: as long as it is that many
+        there is nothing, and the dear look at each of them is spared. (The agent's own kept
+        probes come and go, so a coincidence lasts for a few seconds.)"""
 
     def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run beside the loop."""
@@ -217,6 +221,9 @@ class Watcher:
         reading = stalls.Reading()
         piled_up_before = False
         while True:
+            if self._quiet_with == counters.tcp_in_use():
+                await asyncio.sleep(IDLE)
+                continue
             started = time.monotonic()
             sockets, backlog, cost = await self._run(self._traffic)
             reading, hints = stalls.read(reading, sockets, started)
@@ -228,7 +235,9 @@ class Watcher:
             for local, remote in hints.alive:
                 if local in names:
                     self._prober.vouch(names[local], remote)
-            await self._run(self._give_up, [s for s in sockets if self._hopeless(s, names)])
+            hopeless = [s for s in sockets if self._hopeless(s, names)]
+            if hopeless:
+                await self._run(self._give_up, hopeless)
             piled_up = backlog > 0 and piled_up_before
             piled_up_before = backlog > 0
             if hints.unanswered or piled_up:
@@ -265,14 +274,16 @@ class Watcher:
         if config is None or config.client is None:
             return [], 0, 0.0
         began = time.thread_time()
+        in_use = counters.tcp_in_use()
         found: list[TcpSocket] = []
         for port in {p.port for p in config.client_peers}:
             try:
-                sockets = diag.tcp_sockets(remote_port=port)
+                sockets = diag.calls(port)
             except AgentError:
                 break  # said by ``check``
             found += [s for s in sockets if s.subflow or (s.state == "syn-sent" and not s.device)]
         backlog = _backlog(config.client.local_port)
+        self._quiet_with = None if found or backlog else in_use
         return found, backlog, time.thread_time() - began
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:

@@ -4,14 +4,17 @@ Two ports: that of the proxy server on the WANs, and that of the redirector on t
 redirected connection is one to the router itself. A zone that rejects them is common (``wan``
 does, and so do guest networks), and nothing else says what is wrong then.
 
+A LAN that would be redirected to a port that rejects it is left out: it goes out directly.
+
 Only /etc/config/firewall is read: what a zone does with its input, and the rules for it, first
-match first. What somebody puts into nftables by hand is not seen, so this warns, no more.
+match first. What somebody puts into nftables by hand is not seen.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from .config import PACKAGE, Config
 from .problem import Problem
@@ -28,12 +31,25 @@ def problems(config: Config, firewall: Values) -> tuple[Problem, ...]:
     return tuple(_problems(config, firewall))
 
 
+def fitting(config: Config, firewall: Values) -> Config:
+    """The configuration without the LANs that the firewall keeps from the redirector."""
+    if config.client is None or not firewall:
+        return config
+    shut_out = _rejecting(_ordered(firewall), config.client.lan, config.client.local_port)
+    lan = tuple(name for name in config.client.lan if name not in shut_out)
+    return replace(config, client=replace(config.client, lan=lan))
+
+
+def _ordered(firewall: Values) -> list[Mapping[str, object]]:
+    return sorted(firewall.values(), key=lambda s: str(s.get(".index", "")).zfill(6))
+
+
 def _problems(config: Config, firewall: Values) -> Iterator[Problem]:
-    sections = sorted(firewall.values(), key=lambda s: str(s.get(".index", "")).zfill(6))
+    sections = _ordered(firewall)
     if config.server:
         server = config.server
         wans = [w.interface for w in config.wans if w.role != "off"]
-        for zone in _rejecting(sections, wans, server.port):
+        for zone in dict.fromkeys(_rejecting(sections, wans, server.port).values()):
             yield Problem(
                 f"{PACKAGE}.{server.name}.port",
                 f"the firewall {_of(zone)} rejects TCP port {server.port}, so that no client "
@@ -43,11 +59,13 @@ def _problems(config: Config, firewall: Values) -> Iterator[Problem]:
             )
     if config.client:
         client = config.client
-        for zone in _rejecting(sections, client.lan, client.local_port):
+        shut_out = _rejecting(sections, client.lan, client.local_port)
+        for zone in dict.fromkeys(shut_out.values()):
             yield Problem(
                 f"{PACKAGE}.{client.name}.lan",
                 f"the firewall {_of(zone)} rejects TCP port {client.local_port} of this router, "
-                "to which the connections of this LAN are redirected",
+                "to which connections are redirected; "
+                f"{', '.join(n for n, z in shut_out.items() if z == zone)} goes out directly",
                 _commands(zone, client.local_port, ()),
                 "warning",
             )
@@ -55,19 +73,19 @@ def _problems(config: Config, firewall: Values) -> Iterator[Problem]:
 
 def _rejecting(
     sections: list[Mapping[str, object]], interfaces: Iterable[str], port: int
-) -> list[str]:
-    """Zones of these interfaces that reject the port; "" stands for none of them."""
+) -> dict[str, str]:
+    """Those of the interfaces whose zone rejects the port, with it; "" is no zone at all."""
     zones = [s for s in sections if s.get(".type") == "zone" and _enabled(s)]
     defaults = next((s for s in sections if s.get(".type") == "defaults"), {})
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for interface in interfaces:
         zone = next((z for z in zones if interface in _words(z.get("network"))), {})
         name = str(zone.get("name", ""))
         policy = str(zone.get("input") or defaults.get("input") or "REJECT")
         verdict = next(_verdicts(sections, name, port), policy)
         if verdict.upper() != "ACCEPT":
-            found[name] = None
-    return list(found)
+            found[interface] = name
+    return found
 
 
 def _verdicts(sections: list[Mapping[str, object]], zone: str, port: int) -> Iterator[str]:

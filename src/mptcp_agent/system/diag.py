@@ -46,6 +46,7 @@ _CONVERSING = sum(
     for number, state in enumerate(STATES)
     if state not in ("unknown", "time-wait", "closed", "listen", "new-syn-recv")
 )
+_SYN_SENT = STATES.index("syn-sent")
 
 
 def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
@@ -57,6 +58,16 @@ def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
     return [
         tcp_socket(message)
         for message in _both_families(socket.IPPROTO_TCP, local_port, remote_port)
+    ]
+
+
+def calls(remote_port: int) -> list[TcpSocket]:
+    """Of ``tcp_sockets`` the subflows, and connections not answered yet. What is neither (the
+    agent's own probes, which are many) is not even unpacked."""
+    return [
+        tcp_socket(message)
+        for message in _both_families(socket.IPPROTO_TCP, 0, remote_port)
+        if message[1] == _SYN_SENT or b"mptcp" in message[MESSAGE_SIZE:]
     ]
 
 
