@@ -194,12 +194,13 @@ class Prober:
         )
         now = time.monotonic()
         if outcome == "answered" and kept is not None:
-            self._keep(one, kept, now)
+            repeated = probes.repeated(kept)
+            self._keep(one, kept, now)  # or close it
             heard = one.refusals >= REFUSED
             if not one.listens:
                 asyncio.get_running_loop().call_later(SETTLED, self._changed)
             one.refusals, one.listens = 0, one.listens or now
-            path = path_health.answered(one.path, number, now, probes.repeated(kept))
+            path = path_health.answered(one.path, number, now, repeated)
             self._update(one, path, heard)
         elif outcome == "refused":
             self._release(one)

@@ -180,3 +180,30 @@ def test_another_address_is_another_path(pair: tuple[Namespace, Namespace]) -> N
     pair[0].sh("ip address add 10.1.1.9/24 dev wan1")
     with listener(pair[1]), pair[0]:
         asyncio.run(work())
+
+
+def test_a_server_that_ends_idle_connections(pair: tuple[Namespace, Namespace]) -> None:
+    """Its probes are answered like others, but no connection is kept to watch it."""
+    listening = listener(pair[1])
+    accepted: list[float] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        def accept() -> None:
+            listening.accept()[0].close()
+            accepted.append(loop.time())
+
+        listening.setblocking(False)
+        loop.add_reader(listening, accept)
+        prober = Prober(lambda: None)
+        async with probing(prober, (KEY, target())):
+            await until(lambda: state(prober) == "up" and len(accepted) == 2)
+            await until(lambda: len(accepted) == 3)
+            assert accepted[2] - accepted[1] > SETTINGS.interval / 2
+            assert state(prober) == "up"
+            await until(prober.listening)
+        loop.remove_reader(listening)
+
+    with listening, pair[0]:
+        asyncio.run(work())
