@@ -41,6 +41,7 @@ def without_agent(router: Router) -> Snapshot:
 def test_killed_and_started_again_it_changes_nothing(net: Network, end: str) -> None:
     """No byte is lost, no process restarted, and the new agent finds all as it should be."""
     router = net.client if end == "client" else net.server
+    settle(router)
     before, processes = without_agent(router), pids(router)
     stream = start(net.client_host, "get", net.target, size=2 * SIZE)
     eventually(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
