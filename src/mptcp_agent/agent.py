@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -51,8 +52,9 @@ EVERYTHING = PARTS | ASKED
 #: Seconds. A look at everything although nothing was heard: for changes that make no event
 #: (a sysctl, a file, iptables rules).
 SLOW_TIMER = 60.0
-#: Pause between two turns, so that a flood of events costs bounded time: it is one look each.
-PAUSE = 0.02
+#: So many turns may follow each other at once; of more, each takes its share (s) at least. A
+#: single event never waits, and a flood of them costs bounded time.
+BURST, SHARE = 5, 0.04
 #: netifd is asked so long (s) after the kernel told of a link or an address: it needs a moment
 #: itself, and what is dead in the kernel is dead whatever netifd says.
 NETIFD_LATER = 0.05
@@ -79,6 +81,8 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._news = asyncio.Event()
         self._dirty: set[str] = set(EVERYTHING)
+        self._turns = deque([float("-inf")] * BURST, maxlen=BURST)
+        """When the last turns began."""
         self._netifd_due: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -166,8 +170,9 @@ class Agent:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
 
     async def _wait(self) -> None:
-        """Until there is news, or something is due; the pause bounds what a flood costs."""
-        await asyncio.sleep(PAUSE)
+        """Until there is news, or something is due, and another turn is allowed."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._turns[0] + BURST * SHARE - loop.time()))
         if self._dirty or self._stopping:
             return
         try:
@@ -215,6 +220,7 @@ class Agent:
 
     async def _turn(self) -> None:
         self._news.clear()
+        self._turns.append(asyncio.get_running_loop().time())
         self._daemons.connect()
         if self._starting() or self._retries.pending():
             self._dirty.add("services")

@@ -26,8 +26,8 @@ ADDRESSES, CARRIERS = 85, 30
 """Events: so many of each of two kinds (removed, added), and of carriers lost."""
 AIM = 20.0
 PATIENCE = 3.0
-PAUSE = 0.06
-"""Seconds between two events: more than the pause between two turns of the agent."""
+PAUSE = 0.2
+"""Seconds between two events: each finds the agent done with the one before."""
 
 KINDS = ("address removed", "address added", "carrier lost")
 
@@ -72,7 +72,7 @@ def reactions(bench: Bench, net: Network, carriers: bool) -> dict[str, list[floa
     cable = Links(far)
 
     def event(kind: str, work: Callable[[], None], present: bool) -> None:
-        time.sleep(PAUSE)
+        time.sleep(PAUSE if carriers else PAUSE / 10)
         began = time.monotonic()
         work()
         done = endpoints.wait(address, present, PATIENCE)
