@@ -28,7 +28,8 @@ class Bench:
 
     @property
     def peer_repeats(self) -> int:
-        """Peers are slower by several times what repeats differ by."""
+        """Of peers, which are slower by several times what repeats differ by, and of goodput,
+        which hardly differs."""
         return max(1, self.repeats - 1)
 
     def say(self, text: str) -> None:

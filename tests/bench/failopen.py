@@ -28,7 +28,7 @@ again by procd, a hung one by the agent, so its recovery counts from the fault."
 PORT = 7200
 FAULTS = ("server killed", "server hung", "proxy killed", "proxy hung")
 AIM = 2000.0
-WATCHED, RECOVERY = 6.0, 12.0
+WATCHED, RECOVERY = 4.0, 9.0
 """Seconds watched after the fault and after the recovery."""
 
 

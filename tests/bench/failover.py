@@ -19,7 +19,9 @@ carrier, or by losing its address. *stall*: longest time without a byte at the r
 time until it receives 80 % of what the other link carries. *detected*: time until the dead WAN's
 endpoint is gone; *stall after it*: from then until bytes flow. A pause of one round trip more or
 less belongs to where in the stream the cut fell. **kernel alone**: the same routers, both agents
-killed after set-up. **mptcpd**: set up by hand, mptcpd managing the endpoints."""
+killed after set-up. **mptcpd**: set up by hand, mptcpd managing the endpoints. The kernel tells of
+lost carriers once a second at most, all namespaces of the machine together (net/core/link_watch.c),
+so where other labs run beside this one, *carrier* is noticed late."""
 
 FAULTS: tuple[Fault, ...] = ("blackhole", "carrier", "address")
 STALL, AFTER, FULL = 400.0, 150.0, 1000.0
@@ -32,10 +34,8 @@ def run(bench: Bench) -> list[Measure]:
     for name, setup in (("agent", agent), ("kernel alone", alone), ("mptcpd", mptcpd)):
         with bench.network(name, setup(EQUAL)) as net:
             for fault, wan, way in cases:
-                if name == "mptcpd" and fault != "blackhole":
-                    continue  # by hand nothing brings the address and its routes back
-                if name == "kernel alone" and fault != "blackhole" and way == "up":
-                    continue
+                if fault != "blackhole" and (way == "up" or name != "agent"):
+                    continue  # what the silent cut shows of peers and ways, these would show again
                 for _ in range(bench.repeats if name == "agent" else bench.peer_repeats):
                     result = bench.attempt(partial(cut, net, way, fault, wan))
                     if result:

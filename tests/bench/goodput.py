@@ -38,7 +38,7 @@ may raise them. shadowsocks-libev with aes-256-gcm unless said otherwise."""
 UNEQUAL = (Shape(50, 10), Shape(20, 30))
 SMALL = 1 << 20
 """Bytes: what Linux allows a connection at most on a router of 128 MB (RAM/128)."""
-SECONDS, OMIT = 5.0, 2.0
+SECONDS, OMIT = 4.0, 2.0
 
 ENGINES = {
     "sing-box none": Proxy(engine="sing-box", method="none"),
@@ -78,18 +78,18 @@ def measure(name: str, links: Links, aim: float) -> Measure:
 def fill(bench: Bench, rows: dict[Way, Measure], setup: AbstractContextManager[Network]) -> None:
     with setup as net:
         through = partial(iperf, net.client_host, net.server_host, net.target)
-        repeat(bench, rows, through, lambda row: row.values)
+        repeat(bench, rows, through, lambda row: row.values, bench.peer_repeats)
 
 
 def peers(bench: Bench, rows: dict[Way, Measure], links: Links) -> None:
     with bare(links) as net:
         direct = partial(iperf, net.client_host, net.server_host, net.target)
-        repeat(bench, rows, direct, lambda row: row.peers.setdefault("direct", []))
+        repeat(bench, rows, direct, lambda row: row.peers.setdefault("direct", []), 1)
         prepare_mptcp(net)
         add_endpoints(net)
         peer = next(i for i in net.interfaces["server"] if i.name == "wan1").of(4)
         raw = partial(iperf, net.client, net.server, peer, mptcp=True, server_mptcp=True)
-        repeat(bench, rows, raw, lambda row: row.peers.setdefault("raw MPTCP", []))
+        repeat(bench, rows, raw, lambda row: row.peers.setdefault("raw MPTCP", []), 1)
 
 
 def repeat(
@@ -97,9 +97,10 @@ def repeat(
     rows: dict[Way, Measure],
     stream: Callable[..., float],
     place: Callable[[Measure], list[float]],
+    repeats: int,
 ) -> None:
     for way, row in rows.items():
-        for _ in range(bench.repeats):
+        for _ in range(repeats):
             mbit = bench.attempt(partial(stream, way, seconds=SECONDS, omit=OMIT))
             if mbit is not None:
                 place(row).append(mbit)
