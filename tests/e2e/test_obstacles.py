@@ -50,10 +50,11 @@ def test_killed_server_proxy_returns(net: Network) -> None:
 
 def test_foreign_flush_of_the_ruleset(net: Network) -> None:
     """Somebody runs `nft flush ruleset`, as some scripts do before they load their own."""
-    ours = net.client.run("nft", "-s", "list", "table", "inet", "mptcp_proxy").stdout
+    show = ("nft", "-s", "list", "table", "inet", "mptcp_proxy")
+    ours = net.client.run(*show).stdout
     net.client.run("nft", "flush", "ruleset")
     eventually(lambda: redirected(net.client), 1, "the table back")
-    assert net.client.run("nft", "-s", "list", "table", "inet", "mptcp_proxy").stdout == ours
+    eventually(lambda: net.client.run(*show).stdout == ours, 5, "the table as it was")
     assert_bonded(net, ["down"])
 
 
