@@ -6,6 +6,7 @@ fails is a problem of the part it stands for; the other parts go on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -320,6 +321,8 @@ class Machine:
             *(Change("remove", f) for f in state.files),
         ]
         failed = [f"{describe.line(change.item)}: {why}" for change, why in self.apply(changes)]
+        with contextlib.suppress(KernelError):  # it was found by observing, too
+            self._paths.forget_implicit()
         try:
             self.restore(RouterState())
             files.remove_empty(self._config_directory)

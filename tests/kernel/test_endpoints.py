@@ -48,8 +48,10 @@ def test_endpoint_is_seen_as_it_was_added(router: Namespace, wanted: Endpoint) -
 def test_other_peoples_endpoints_are_shown_apart_and_left(router: Namespace) -> None:
     router.sh("ip mptcp endpoint add 192.0.2.7 signal; ip mptcp endpoint add 192.0.2.8 id 9")
     manager = PathManager()
-    foreign = (Endpoint("192.0.2.7", "", frozenset({"signal"}), 1),
-               Endpoint("192.0.2.8", "", frozenset(), 9))
+    foreign = (
+        Endpoint("192.0.2.7", "", frozenset({"signal"}), 1),
+        Endpoint("192.0.2.8", "", frozenset(), 9),
+    )
     own = endpoint("10.1.1.1", "wan1", 101)
     manager.add(own)
     assert manager.observe() == ((own,), foreign)
@@ -153,9 +155,12 @@ class Connection:
 
     def carried(self, address: str) -> Callable[[], bool]:
         """Whether a subflow from this local address is established (asked in the client)."""
-        return lambda: [
-            s.local for s in subflows(remote_port=self.port) if s.state == "established"
-        ].count(address) == 1
+        return lambda: (
+            [s.local for s in subflows(remote_port=self.port) if s.state == "established"].count(
+                address
+            )
+            == 1
+        )
 
     def bare(self, address: str) -> Callable[[], bool]:
         return lambda: address not in [s.local for s in subflows(remote_port=self.port)]
@@ -224,6 +229,25 @@ def test_an_implicit_endpoint_is_the_kernels_own(pair: tuple[Namespace, Namespac
         manager.add(own)
         assert manager.observe() == ((own,), ())
     assert connection.alive()
+
+
+def test_implicit_endpoints_make_way(pair: tuple[Namespace, Namespace]) -> None:
+    """Those of addresses that are gone would fill the kernel's eight places in the end."""
+    client, server = pair
+    with server:
+        for number, address in enumerate(("10.1.1.2", "10.2.2.2"), 101):
+            PathManager().add(endpoint(address, f"wan{number - 100}", number, "signal"))
+    with client:
+        manager = PathManager()
+        connection = Connection(pair, 4)
+        assert connection.alive()
+        until(connection.carried("10.2.2.1"), "the signalled address is joined")
+        assert "10.2.2.1 id 1 " in client.sh("ip mptcp endpoint")
+        client.batch([f"mptcp endpoint add 10.9.9.{n} id {n} signal" for n in range(2, 9)])
+        own = endpoint("10.1.1.1", "wan1", 101)
+        manager.add(own)
+        assert own in manager.observe()[0]
+        assert "10.2.2.1 " not in client.sh("ip mptcp endpoint")
 
 
 def test_observing_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,9 +25,9 @@ _FLAGS: dict[EndpointFlag, int] = {"signal": 1, "subflow": 2, "backup": 4}
 _IMPLICIT = 1 << 4
 
 #: The kernel refuses an address that exists (EEXIST), or exists as an implicit one while an
-#: id is asked for (EINVAL); net/mptcp/pm_kernel.c mptcp_pm_nl_append_new_local_addr().
-_TAKEN = (errno.EEXIST, errno.EINVAL)
-
+#: id is asked for (EINVAL), or is the ninth (ERANGE); net/mptcp/pm_kernel.c
+#: mptcp_pm_nl_append_new_local_addr().
+_TAKEN = (errno.EEXIST, errno.EINVAL, errno.ERANGE)
 
 #: There wherever the kernel has MPTCP. Asked first, because pyroute2 0.9 leaves sockets open
 #: each time it does not find the path manager.
@@ -105,16 +105,26 @@ class PathManager:
             ) from error
         address = "addr6" if family(endpoint.address) == 6 else "addr4"
         bits = sum(_FLAGS[flag] for flag in endpoint.flags)
-        self._request(
-            _spell(endpoint),
-            lambda mptcp: mptcp.endpoint(
+
+        def ask(mptcp: Any) -> Any:
+            return mptcp.endpoint(
                 "add",
                 **{address: endpoint.address},
                 id=endpoint.id,
                 flags=bits,
                 if_idx=struct.pack("=i", index),
-            ),
-        )
+            )
+
+        if not self._request(_spell(endpoint), ask, fine=_TAKEN):
+            # One came back in between, or those of addresses long gone fill all eight places.
+            self.forget_implicit()
+            self._request(_spell(endpoint), ask)
+
+    def forget_implicit(self) -> None:
+        """Remove the kernel's own endpoints, which it never does itself."""
+        for entry in self._entries():
+            if entry.implicit:
+                self._delete(entry.endpoint)
 
     def remove(self, endpoint: Endpoint) -> None:
         """Remove the endpoint; fine where it is gone, or its id is somebody else's by now.
@@ -142,12 +152,15 @@ class PathManager:
             fine=(errno.EINVAL, errno.ENOENT),  # EINVAL "address not found"
         )
 
-    def _request(self, what: str, ask: Any, fine: Iterable[int] = ()) -> None:
+    def _request(self, what: str, ask: Any, fine: Iterable[int] = ()) -> bool:
+        """False where it failed in a way that is fine."""
         try:
             self._netlink.request(ask)
         except (NetlinkError, OSError) as error:
             if code(error) not in fine:
                 raise KernelError(f"{what}: {self._reason(error)}") from error
+            return False
+        return True
 
     def _dump(self, ask: Any) -> list[Message]:
         try:
