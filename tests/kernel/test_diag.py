@@ -148,6 +148,36 @@ def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> 
         until(lambda: all(info()), "time-outs in a row are counted")
 
 
+def test_calls_are_subflows_and_what_is_not_answered(
+    two_paths: Ends, pair: tuple[Namespace, Namespace]
+) -> None:
+    with pair[0]:
+        probe = socket.create_connection(("10.1.1.2", two_paths.port))
+        assert {s.local_port for s in diag.calls(two_paths.port)} == {
+            s.local_port for s in diag.subflows(remote_port=two_paths.port)
+        }
+        pair[1].sh("ip link set wan1 down")
+        calling = socket.socket()
+        calling.setblocking(False)
+        calling.connect_ex(("10.1.1.2", two_paths.port))
+        own = calling.getsockname()[1]
+        assert own in {s.local_port for s in diag.calls(two_paths.port)}
+    probe.close()
+    calling.close()
+
+
+def test_the_backlog_is_what_nobody_has_accepted(router: Namespace) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert diag.backlog(port) == 0
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        assert diag.backlog(port) == 3
+        listener.accept()[0].close()
+        assert diag.backlog(port) == 2
+        for each in waiting:
+            each.close()
+
+
 def test_a_join_that_gets_no_answer_is_seen(pair: tuple[Namespace, Namespace]) -> None:
     pair[1].sh(
         "nft add table t; nft 'add chain t c { type filter hook prerouting priority 0; }';"
@@ -238,6 +268,13 @@ def test_an_older_kernels_structures_are_shorter() -> None:
     old[0], old[12:16] = 1, struct.pack("=I", 0xABCD)
     connection = mptcp_socket(message((2, bytes(old))))
     assert (connection.token, connection.subflows, connection.bytes_sent) == (0xABCD, 2, 0)
+
+
+def test_no_round_trip_yet_is_none() -> None:
+    """The kernel says ~0, which is 4295 s: multiplied by a rate it was a buffer of 192 MB."""
+    info = bytearray(232)
+    info[148:152] = struct.pack("=I", 0xFFFFFFFF)
+    assert tcp_socket(message((2, bytes(info)))).info.min_rtt == 0
 
 
 def test_a_newer_kernels_structures_are_longer() -> None:

@@ -28,6 +28,8 @@ _SOCKET_ID_AT: Final = 4
 _RQUEUE_AT: Final = 56
 _INODE_AT: Final = 68
 _INET_DIAG_INFO, _INET_DIAG_ULP_INFO = 2, 19
+#: tcpi_min_rtt before the first measurement: more than an hour, for whoever multiplies with it.
+_NO_SAMPLE: Final = 0xFFFFFFFF
 _INET_ULP_INFO_NAME, _INET_ULP_INFO_MPTCP = 1, 3
 
 #: net/tcp_states.h, in the order of their numbers
@@ -151,7 +153,7 @@ def _tcp_info(info: _Fields) -> TcpInfo:
         bytes_acked=info.u64(120),
         bytes_received=info.u64(128),
         notsent=info.u32(144),
-        min_rtt=info.u32(148),
+        min_rtt=0 if info.u32(148) == _NO_SAMPLE else info.u32(148),
         delivery_rate=info.u64(160),
         busy_us=info.u64(168),
         sndbuf_limited_us=info.u64(184),
