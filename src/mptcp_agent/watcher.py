@@ -182,7 +182,9 @@ class Watcher:
         outcome = await probes.through(2 * TUNNEL.timeout)
         now = time.monotonic()
         if outcome == "answered":
-            self._tunnel_is(path_health.answered(self._tunnel, number, now))
+            # What waited in a hung server tells how long it hung, not how slow the tunnel is.
+            waited = self._tunnel.state == "down"
+            self._tunnel_is(path_health.answered(self._tunnel, number, now, waited))
         elif outcome in ("unsent", "refused"):  # refused: the redirector is gone, which is heard of
             self._tunnel = path_health.unsent(self._tunnel, number, now)
         self._tunnel_wake.set()
