@@ -265,7 +265,9 @@ class Agent:
         ]
 
     def _make_plan(self, config: Config) -> Plan:
-        return plan(config, self.facts(), self._watcher.health(), self._means, self._choice)
+        recovering = self._choice is not None and self._plan.choice is None
+        health = self._watcher.health()
+        return plan(config, self.facts(), health, self._means, self._choice, recovering)
 
     def facts(self) -> Facts:
         return replace(

@@ -55,14 +55,19 @@ class Plan:
 
 
 def plan(
-    config: Config, facts: Facts, health: Health, means: Means, in_use: Choice | None = None
+    config: Config,
+    facts: Facts,
+    health: Health,
+    means: Means,
+    in_use: Choice | None = None,
+    recovering: bool = False,
 ) -> Plan:
-    """``in_use`` is what the plan before chose, if there is one."""
+    """``in_use`` is what was chosen last; ``recovering``: the plan before chose nothing."""
     wans = wan_links(config, facts)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
-    choice = choose(peers, wans, health, in_use)
+    choice = choose(peers, wans, health, in_use, recovering)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
     backend, problems = _backend(config, means)

@@ -19,6 +19,8 @@ from ..network import Facts
 FLOOR = 1 << 20
 #: At most this share of the memory for one connection: 1 MiB of 64 MB, 4 MiB of 256 MB.
 MEMORY_SHARE = 64
+#: No connection needs more: 1 Gbit/s at 60 ms.
+CEILING = 16 << 20
 #: bit/s below which a rate says that nobody asked for more, not what the links can carry.
 TELLING_RATE = 2_000_000
 #: Added to the shortest round trip (s): the queue that a busy link has at least.
@@ -34,6 +36,7 @@ def wanted(config: Config, facts: Facts, present: int, sending: bool) -> tuple[i
     if config.globals.buffers != "auto":
         return int(config.globals.buffers), "set in the configuration"
     most = max(FLOOR // 4, facts.memory // MEMORY_SHARE) if facts.memory else FLOOR
+    most = min(most, CEILING)
     least = min(FLOOR, most)
     if not sending:
         # A large receive buffer delays nothing, it only holds what arrives out of order.

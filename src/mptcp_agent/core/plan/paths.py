@@ -69,12 +69,15 @@ def choose(
     wans: tuple[WanLink, ...],
     health: Health,
     now: Choice | None,
+    recovering: bool = False,
 ) -> Choice | None:
     """The first peer that can be reached, by its first address that can be.
 
     What is in use (``now``) stays as long as it can be reached at all: a change restarts the
     proxy process and ends its connections. It gives way to a better peer when there are none,
-    and in any case only to an address at which somebody was seen to listen.
+    and in any case only to an address at which somebody was seen to listen. ``recovering``:
+    nothing was in reach a moment ago; a link that is back has to prove itself first, or the
+    LAN is switched to a tunnel that leads nowhere.
     """
     if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
         now = None  # no longer configured
@@ -88,6 +91,7 @@ def choose(
             if a not in health.refused
             and usable_wans(wans, health, a)
             and (now is None or a == now.address or a in health.listening)
+            and not (recovering and all(p.state != "up" for p in health.paths if p.address == a))
         ]
         if reachable:
             same = now is not None and now.peer.name == peer.peer.name and now.address in reachable
