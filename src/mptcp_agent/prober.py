@@ -7,6 +7,7 @@ kernel ends it at once, and the paths are probed then instead of at the next int
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from .core import path_health
 from .core.health import PathHealth
 from .core.path_health import Path, Settings
 from .system import probes
+
+log = logging.getLogger(__name__)
 
 #: Refusals in a row after which nobody listens at an address.
 REFUSED = 2
@@ -42,6 +45,7 @@ class Target:
 
 @dataclass
 class _Followed:
+    key: Key
     target: Target
     path: Path
     refusals: int = 0
@@ -71,7 +75,7 @@ class Prober:
         for key, target in targets.items():
             one = self._paths.get(key)
             if one is None:
-                one = self._paths[key] = _Followed(target, Path(target.settings, next_at=now))
+                one = self._paths[key] = _Followed(key, target, Path(target.settings, next_at=now))
             elif replace(one.target, settings=target.settings) != target:
                 self._retarget(one, target, now)
             elif one.target != target:
@@ -150,9 +154,10 @@ class Prober:
         self._wake.set()
 
     def vouch(self, wan: str, address: str) -> None:
-        """Data moved on a path: a probe less."""
+        """Data moved on a path: a probe less. Not after a refusal, which only the next probe
+        takes back: or an address in full use would count as refused once its other paths fail."""
         one = self._paths.get((wan, address))
-        if one:
+        if one and not one.refusals:
             one.path = path_health.vouched(one.path, time.monotonic())
 
     # --- The loop --------------------------------------------------------------------------
@@ -203,6 +208,7 @@ class Prober:
             path = path_health.answered(one.path, number, now, repeated)
             self._update(one, path, heard)
         elif outcome == "refused":
+            log.debug("path %s to %s: nobody listens", *key)
             self._release(one)
             one.refusals, one.listens = one.refusals + 1, 0.0
             path = path_health.answered(one.path, number, now)
@@ -218,6 +224,8 @@ class Prober:
         before, one.path = one.path, path
         if path.state == "down":
             one.listens = 0.0
+        if before.state != path.state:
+            log.debug("path %s to %s: %s (%s)", *one.key, path.state, path.cause)
         if before.state != path.state or also:
             self._changed()
 
