@@ -45,7 +45,7 @@ MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
 #: Readings may take this share of a core, while data moves or connections wait.
 SHARE = 0.05
 #: Seconds without any proxied connection after which nothing is lost by changing the peer.
-IDLE_LONG = 10.0
+IDLE_LONG = 5.0
 
 
 class Watcher:
