@@ -246,7 +246,7 @@ class Watcher:
                 log.debug("tunnel suspected: %d waiting for the redirector", backlog)
                 self._tunnel = path_health.suspected(self._tunnel, started)
                 self._tunnel_wake.set()
-            if sockets:
+            if any(s.state == "established" for s in sockets):  # what is closing is not cut
                 self._busy_at = started
             pause = MOVING if hints.moving else WAITING if reading.flows or backlog else IDLE
             await asyncio.sleep(max(pause, cost / SHARE))
