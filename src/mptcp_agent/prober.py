@@ -25,6 +25,8 @@ REFUSED = 2
 #: Seconds for which somebody has to listen at an address not in use before it may be used;
 #: longer than the pause between probes of one that refuses.
 SETTLED = 1.5
+#: Seconds for which what runs over a path is still under way after the path changed.
+LATELY = 1.0
 #: A server that ends idle connections sooner than this (s) is not watched that way.
 HABIT = 1.0
 
@@ -141,6 +143,15 @@ class Prober:
             for (_, address), one in self._paths.items()
             # Not while in doubt: trouble on a WAN rarely is with one address alone.
             if one.listens and one.listens <= since and not one.path.burst
+        )
+
+    def unsettled(self, address: str) -> bool:
+        """Whether the paths to an address are in doubt, or changed a moment ago."""
+        since = time.monotonic() - LATELY
+        return any(
+            one.path.since > since or (one.path.burst and not one.target.down)
+            for (_, to), one in self._paths.items()
+            if to == address
         )
 
     # --- Hints -----------------------------------------------------------------------------

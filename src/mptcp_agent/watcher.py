@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .core import path_health, stalls
@@ -42,6 +43,9 @@ TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, haste=0.4)
 LEFT_OUT, LONGEST_LEFT_OUT = 60.0, 900.0
 #: Seconds between readings of the sockets: while data moves, while connections wait, idle.
 MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
+#: Seconds for which the redirector accepts no connection, not even the tunnel's probe, before it
+#: is restarted. That ends every connection: one that waits on a busy router is no reason.
+HUNG = 1.5
 #: Readings may take this share of a core, while data moves or connections wait.
 SHARE = 0.05
 #: Seconds without any proxied connection after which nothing is lost by changing the peer.
@@ -190,6 +194,19 @@ class Watcher:
         self._tunnel_wake.set()
 
     def _tunnel_is(self, tunnel: Path) -> None:
+        if tunnel.state == "down" != self._tunnel.state and self._unsettled():
+            # They may have been on a WAN that failed: the next probe overdue decides.
+            old = self._tunnel
+            self._tunnel = replace(
+                tunnel,
+                state=old.state,
+                since=old.since,
+                cause=old.cause,
+                falls=old.falls,
+                burst=True,
+                next_at=time.monotonic(),
+            )
+            return
         before, self._tunnel = self._tunnel.state, tunnel
         if tunnel.state == before:
             return
@@ -200,28 +217,24 @@ class Watcher:
             length = min(2 * last, LONGEST_LEFT_OUT)
             self._left_out[peer] = (time.monotonic() + length, length)
             log.warning("peer %s accepts connections, but nothing comes through", peer)
-            self._find_culprit()
         elif tunnel.state == "up":
             for name in self._tunnelled():
                 self._left_out.pop(name, None)
         self._look("health")
 
+    def _unsettled(self) -> bool:
+        return self._tunnel_to is not None and self._prober.unsettled(self._tunnel_to)
+
     def _tunnelled(self) -> list[str]:
         """The peer the redirector is configured for, whether it is in use or not."""
         return [p.peer.name for p in self._plan.peers if self._tunnel_to in p.addresses]
-
-    def _find_culprit(self) -> None:
-        """A redirector that does not even accept is restarted; else the server hangs."""
-        client = self._config.client if self._config else None
-        if client and _backlog(client.local_port):
-            log.warning("the redirector hangs; it is restarted")
-            self._restart()
 
     # --- Running traffic -------------------------------------------------------------------
 
     async def _watch_traffic(self) -> None:
         reading = stalls.Reading()
-        piled_up_before = False
+        piled_up, most = 0.0, 0
+        """Since when connections wait to be accepted without getting fewer; 0 = none waits."""
         while True:
             if self._quiet_with == counters.tcp_in_use():
                 await asyncio.sleep(IDLE)
@@ -240,16 +253,26 @@ class Watcher:
             hopeless = [s for s in sockets if self._hopeless(s, names)]
             if hopeless:
                 await self._run(self._give_up, hopeless)
-            piled_up = backlog > 0 and piled_up_before
-            piled_up_before = backlog > 0
-            if hints.unanswered or piled_up:
+            again = piled_up > 0 and backlog > 0
+            if not backlog or not piled_up or backlog < most:
+                piled_up = started if backlog else 0.0
+            most = backlog
+            if hints.unanswered or again:
                 log.debug("tunnel suspected: %d waiting for the redirector", backlog)
                 self._tunnel = path_health.suspected(self._tunnel, started)
                 self._tunnel_wake.set()
+            if piled_up and started - piled_up >= HUNG and self._tunnel_waits(started):
+                log.warning("the redirector accepts no connections; it is restarted")
+                piled_up = 0.0
+                self._restart()
             if any(s.state == "established" for s in sockets):  # what is closing is not cut
                 self._busy_at = started
             pause = MOVING if hints.moving else WAITING if reading.flows or backlog else IDLE
             await asyncio.sleep(max(pause, cost / SHARE))
+
+    def _tunnel_waits(self, now: float) -> bool:
+        """Whether a probe through the tunnel is without an answer as long as that."""
+        return any(now - probe.sent >= HUNG for probe in self._tunnel.waiting)
 
     def _hopeless(self, sock: TcpSocket, names: dict[str, str]) -> bool:
         """Still calling over a WAN that is dead by now: its address is its fate."""

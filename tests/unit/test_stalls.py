@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mptcp_agent.core import stalls
-from mptcp_agent.core.sockets import TcpInfo, TcpSocket, TcpState
+from mptcp_agent.core.sockets import Subflow, TcpInfo, TcpSocket, TcpState
 from mptcp_agent.core.stalls import BUSY, QUIET, SLOW_HANDSHAKE, UNANSWERED, Hints, Reading
 
 STEP = 0.05
@@ -160,6 +160,29 @@ def test_requests_without_any_answer_are_the_tunnels_matter() -> None:
         other += 1000
         hints = watch.read(sock(received=0, acked=400), sock(3, WAN2, received=other))
     assert not hints.unanswered, "others are answered"
+
+
+def test_a_request_without_an_answer_is_told_of_once() -> None:
+    """Some servers have nothing to say for hours; the next request without one is told, too."""
+    watch = Watch()
+    for _ in range(100):
+        watch.read(sock(received=0, acked=400))
+    assert sum(hints.unanswered for _, hints in watch.heard) == 1
+    for _ in range(100):
+        watch.read(sock(received=0, acked=400), sock(2, received=0, acked=400))
+    assert sum(hints.unanswered for _, hints in watch.heard) == 2
+    for _ in range(100):
+        watch.read(sock(received=0, acked=800), sock(2, received=0, acked=400))
+    assert sum(hints.unanswered for _, hints in watch.heard) == 3
+
+
+def test_an_answer_may_come_over_another_subflow() -> None:
+    watch, parts = Watch(), Subflow(7, 1, 0, 0, frozenset())
+    for _ in range(100):
+        asks = replace(sock(received=0, acked=400), subflow=parts)
+        answers = replace(sock(2, WAN2, received=90, acked=1), subflow=parts)
+        watch.read(asks, answers)
+    assert not any(hints.unanswered for _, hints in watch.heard)
 
 
 def test_a_connection_without_a_request_waits_for_nothing() -> None:

@@ -33,6 +33,8 @@ class Flow:
     moved_at: float
     busy: float = 0.0
     hinted: bool = False
+    asked: bool = False
+    """Its missing answer was hinted at."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
     flows: dict[int, Flow] = {}
     suspects: set[str] = set()
     alive: set[tuple[str, str]] = set()
-    waiting = answered = False
+    waiting: list[int] = []
+    answered = False
+    sockets = tuple(sockets)
+    # Any subflow brings the answer: what was asked here may be answered there.
+    heard = {_connection(s) for s in sockets if s.info.bytes_received}
     elapsed = max(now - before.at, 0.001)
     for sock in sockets:
         info, old = sock.info, before.flows.get(sock.cookie)
@@ -83,22 +89,36 @@ def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
             flow = Flow(info.bytes_received, info.bytes_acked, now, busy)
         else:
             # While it is quiet what it was counts, or a stall would talk itself away.
-            flow = Flow(old.received, old.acked, old.moved_at, old.busy, old.hinted)
+            flow = old
             stuck = info.unacked > 0 and info.retransmits > 0
             trip = (info.min_rtt or info.rtt) / 1e6
             stopped = old.busy >= BUSY and quiet_for >= max(QUIET, 2 * trip)
             if (stuck or stopped) and not old.hinted:
                 suspects.add(sock.local)
-                flow = Flow(old.received, old.acked, old.moved_at, old.busy, hinted=True)
+                flow = replace(old, hinted=True)
+        flows[sock.cookie] = flow
         if info.bytes_received > old.received:
             answered = True
-        elif info.bytes_received == 0 and info.bytes_acked > 1 and quiet_for >= UNANSWERED:
-            waiting = True
-        flows[sock.cookie] = flow
+        elif (
+            _connection(sock) not in heard
+            and info.bytes_acked > 1
+            and quiet_for >= UNANSWERED
+            and not flow.asked
+        ):
+            waiting.append(sock.cookie)
+    if waiting and not answered:
+        # Once: some servers have nothing to say for hours.
+        flows.update({cookie: replace(flows[cookie], asked=True) for cookie in waiting})
     hints = Hints(
         frozenset(suspects),
         frozenset(alive),
-        unanswered=waiting and not answered,
+        unanswered=bool(waiting) and not answered,
         moving=bool(alive),
     )
     return Reading(now, flows), hints
+
+
+def _connection(sock: TcpSocket) -> tuple[bool, int]:
+    """What a socket is a part of: an MPTCP connection, or itself."""
+    token = sock.subflow.token_local if sock.subflow else 0
+    return (True, token) if token else (False, sock.cookie)
