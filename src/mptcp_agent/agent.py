@@ -54,7 +54,7 @@ EVERYTHING = PARTS | ASKED
 SLOW_TIMER = 60.0
 #: So many turns may follow each other at once; of more, each takes its share (s) at least. A
 #: single event never waits, and a flood of them costs bounded time.
-BURST, SHARE = 5, 0.04
+BURST, SHARE = 20, 0.04
 #: netifd is asked so long (s) after the kernel told of a link or an address: it needs a moment
 #: itself, and what is dead in the kernel is dead whatever netifd says.
 NETIFD_LATER = 0.05
