@@ -26,7 +26,7 @@ ADDRESSES, CARRIERS = 85, 30
 """Events: so many of each of two kinds (removed, added), and of carriers lost."""
 AIM = 20.0
 PATIENCE = 3.0
-PAUSE = 0.2
+PAUSE = 0.4
 """Seconds between two events: each finds the agent done with the one before."""
 
 KINDS = ("address removed", "address added", "carrier lost")
