@@ -71,6 +71,7 @@ class Watcher:
         self._left_out: dict[str, tuple[float, float]] = {}
         """Peers that hung: until when they are left out, and for how long that was."""
         self._busy_at = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._quiet_with: int | None = None
         """TCP sockets in use when there was last nothing to watch: as long as it is that many
         there is nothing, and the dear look at each of them is spared. (The agent's own kept
@@ -266,13 +267,21 @@ class Watcher:
                 piled_up = 0.0
                 self._restart()
             if any(s.state == "established" for s in sockets):  # what is closing is not cut
-                self._busy_at = started
+                self._busy(started)
             pause = MOVING if hints.moving else WAITING if reading.flows or backlog else IDLE
             await asyncio.sleep(max(pause, cost / SHARE))
 
     def _tunnel_waits(self, now: float) -> bool:
         """Whether a probe through the tunnel is without an answer as long as that."""
         return any(now - probe.sent >= HUNG for probe in self._tunnel.waiting)
+
+    def _busy(self, now: float) -> None:
+        """A proxied connection lives. Once none has for a while, a better peer has its turn."""
+        self._busy_at = now
+        if self._idle_timer:
+            self._idle_timer.cancel()
+        again = asyncio.get_running_loop().call_later
+        self._idle_timer = again(IDLE_LONG + 0.1, self._look, "health")
 
     def _hopeless(self, sock: TcpSocket, names: dict[str, str]) -> bool:
         """Still calling over a WAN that is dead by now: its address is its fate."""
