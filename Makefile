@@ -216,8 +216,8 @@ bench: setup
 	@tests/setup.sh packages mptcpd mptcpd-plugins
 	@$(PY) -m bench $(BENCH) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
 
-soak:
-	@echo '$@: not written yet' >&2; exit 1
+soak: setup
+	@$(PY) -m soak --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 clean:
 	@$(firstword $(wildcard $(PY)) python3) -m lab.clean
