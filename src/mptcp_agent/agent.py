@@ -277,6 +277,7 @@ class Agent:
             send_rate=self._sampler.sampled.send_rate,
             receive_rate=self._sampler.sampled.receive_rate,
             round_trip=self._sampler.sampled.round_trip,
+            paths=self._sampler.sampled.paths,
         )
 
     def observed(self) -> RouterState:

@@ -14,7 +14,7 @@ from .core import joins
 from .core.config import PACKAGE
 from .core.plan import buffers
 from .core.plan.paths import usable_wans
-from .core.plan.sysctls import RMEM, WMEM
+from .core.plan.sysctls import RMEM, WMEM, buffer_values
 from .core.view import View
 from .errors import AgentError, BusError
 
@@ -209,18 +209,18 @@ def _mptcp_seen(view: View) -> Iterator[Row]:
 
 
 def _buffers(view: View) -> Iterator[Row]:
-    for key in (RMEM, WMEM):
-        values = (view.facts.sysctl(key) or "").split()
-        if len(values) == 3 and values[2].isdigit():
-            enough = int(values[2]) >= buffers.FLOOR
+    for key, least in ((RMEM, buffers.RECEIVE // 4), (WMEM, buffers.LEAST_SEND)):
+        values = buffer_values(view.facts, key)
+        if values:
+            enough = values[2] >= least
             yield row(
                 key,
                 "ok" if enough else "warning",
-                f"at most {int(values[2]) // 1024} KiB per connection",
+                f"at most {values[2] // 1024} KiB per connection",
                 ""
                 if enough
-                else "below 1 MiB two links carry less than one: set option buffers to auto, "
-                "or use a router with more memory",
+                else f"below {least // 1024} KiB two links carry less than one: set option "
+                "buffers to auto, or use a router with more memory",
             )
 
 

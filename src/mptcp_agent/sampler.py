@@ -7,7 +7,7 @@ only while somebody looks at the status.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -44,6 +44,8 @@ class Sampler:
         self._redirected = redirected
         self._devices: dict[str, _Device] = {}
         self._before: dict[str, int] = {}
+        self._paths: deque[int] = deque(maxlen=RECENT)
+        """Subflows of the connection that had most."""
         self.sampled = Sampled(INTERVAL, POINTS)
 
     @property
@@ -57,9 +59,11 @@ class Sampler:
         counted = counters.link_bytes()
         devices = tuple((n, self._traffic(n, *counted[n])) for n in sorted(names & counted.keys()))
         found = proxied(config, plan) if config else ()
-        by_address: dict[str, int] = {}
-        for sock in (s for c in found for s in c.sockets if c.token and s.state == "established"):
-            by_address[sock.local] = by_address.get(sock.local, 0) + 1
+        subflows = [
+            [s.local for s in c.sockets if s.state == "established"] for c in found if c.token
+        ]
+        by_address = Counter(local for each in subflows for local in each)
+        self._paths.append(max(map(len, subflows), default=0))
         served = [c for c in found if c.role == "server"]
         self.sampled = Sampled(
             interval=INTERVAL,
@@ -68,6 +72,7 @@ class Sampler:
             send_rate=sum(max(t.tx_rates[-RECENT:], default=0) for _, t in devices),
             receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
             round_trip=self._round_trip(found),
+            paths=max(self._paths),
             subflows=tuple(sorted(by_address.items())),
             connections=sum(1 for c in found if c.token),
             server_connections=len(served),

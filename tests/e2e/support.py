@@ -95,7 +95,18 @@ def assert_bonded(
     """One stream's bytes arrive unharmed, and both links carried them."""
     for way in ways:
         found = shares(net, "get" if way == "down" else "put", target or net.target, mptcp)
-        assert min(found) > FAIR, f"{way}: the links carried {found}"
+        assert min(found) > FAIR, f"{way}: the links carried {found}\n{mptcp_seen(net)}"
+
+
+def mptcp_seen(net: Network) -> str:
+    """What the kernels know of MPTCP, for the report of a failed test."""
+    told = []
+    for router in net.routers:
+        counters = router.run("nstat", "-as").stdout.splitlines()
+        told += [router.role, *(line for line in counters if line.startswith("MPTcpExt"))]
+        told += [router.run("ss", "-tMnie", "state", "connected").stdout]
+        told += [router.ip("mptcp", "endpoint"), router.ip("mptcp", "limits")]
+    return "\n".join(told)
 
 
 # --- the agent --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from e2e.support import (
     endpoints,
     eventually,
     fetch,
+    mptcp_seen,
     pids,
     reconfigure,
     running,
@@ -104,7 +105,7 @@ def test_link_fails_and_returns(net: Network, fault: str) -> None:
     wait_status(net.client, lambda s: s["state"] == "active", "the link back")
     eventually(lambda: has(net, "10.2.2.78"), 5, "the endpoint back")
     transfer = stream.result()
-    assert transfer.ok, transfer.report.error
+    assert transfer.ok, f"{transfer.report.error}\n{mptcp_seen(net)}"
     assert pids(net.client) == processes
     assert_bonded(net, ["down"])
 

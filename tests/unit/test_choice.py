@@ -287,26 +287,92 @@ def test_settings_of_a_wan_that_is_off_or_down_are_left_alone() -> None:
     st.floats(0, 1e10),
     st.floats(0, 1e10),
     st.floats(0, 3),
+    st.integers(0, 8),
     st.integers(0, 1 << 34),
-    st.integers(4096, 1 << 30),
-    st.booleans(),
+    st.tuples(*[st.integers(4096, 1 << 30)] * 3).map(lambda three: tuple(sorted(three))),
+    st.sampled_from([BRIDGE_CLIENT, BRIDGE_SERVER]),
 )
-def test_a_buffer_limit_once_set_stays(
-    sent: float, received: float, trip: float, memory: int, present: int, sending: bool
+def test_buffer_limits_once_set_stay(
+    sent: float,
+    received: float,
+    trip: float,
+    paths: int,
+    memory: int,
+    present: buffers.Values,
+    role: Sections,
 ) -> None:
-    facts = replace(BRIDGE, send_rate=sent, receive_rate=received, round_trip=trip, memory=memory)
-    settled, reason = buffers.wanted(config(BRIDGE_CLIENT), facts, present, sending)
-    assert reason
-    assert buffers.wanted(config(BRIDGE_CLIENT), facts, settled, sending)[0] == settled
-    if settled != present:
-        assert settled <= max(memory // buffers.MEMORY_SHARE, buffers.FLOOR)
+    facts = replace(
+        BRIDGE,
+        send_rate=sent,
+        receive_rate=received,
+        round_trip=trip,
+        paths=paths,
+        memory=memory,
+    )
+    for wanted in (buffers.receiving, buffers.sending):
+        settled, reason = wanted(config(role), facts, present)
+        assert reason
+        assert settled[0] <= settled[1] <= settled[2]
+        assert wanted(config(role), facts, settled)[0] == settled
+        if settled[2] > present[2]:
+            share = (memory or buffers.SOME_MEMORY) // buffers.MEMORY_SHARE
+            assert settled[2] <= max(share, buffers.LEAST_SEND)
+
+
+SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20}
+
+
+@pytest.mark.parametrize(
+    ("role", "seen", "kib", "why"),
+    [
+        (BRIDGE_CLIENT, {}, 512, "nothing measured"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 1e6}, 4096, "stays as it was"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6}, 576, "70 Mbit/s lately sent over 2 subflows"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6, "paths": 1}, 1152, "over 1 subflow at a"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6}, 256, "10 Mbit/s"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 5e9}, 4096, "5000 Mbit/s"),
+        # What is received is sent on at home only.
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "receive_rate": 40e6}, 256, "10 Mbit/s"),
+        (BRIDGE_SERVER, {**SEEN, "send_rate": 10e6, "receive_rate": 40e6}, 960, "40 Mbit/s lately"),
+    ],
+)
+def test_what_may_be_sent_ahead(
+    role: Sections, seen: dict[str, float], kib: int, why: str
+) -> None:
+    facts = replace(BRIDGE, **seen)  # type: ignore[arg-type]
+    (low, start, most), reason = buffers.sending(config(role), facts, (4096, 16384, 4 << 20))
+    assert (low, start, most) == (4096, 16384, kib << 10)
+    assert why in reason
+
+
+@pytest.mark.parametrize(
+    ("memory", "present", "start", "most"),
+    [
+        (256 << 20, (4096, 131072, 6 << 20), 4 << 20, 6 << 20),
+        (128 << 20, (4096, 131072, 1 << 20), 2 << 20, 2 << 20),
+        (64 << 20, (4096, 131072, 512 << 10), 1 << 20, 1 << 20),
+        (0, (4096, 131072, 1 << 20), 2 << 20, 2 << 20),
+        (1 << 30, (4096, 8 << 20, 32 << 20), 8 << 20, 32 << 20),
+    ],
+)
+def test_what_arrives_behind_a_hole_has_room(
+    memory: int, present: buffers.Values, start: int, most: int
+) -> None:
+    facts = replace(BRIDGE, memory=memory)
+    assert buffers.receiving(config(BRIDGE_CLIENT), facts, present)[0] == (4096, start, most)
+
+
+def test_fast_links_leave_more_behind_a_hole() -> None:
+    facts = replace(BRIDGE, memory=4 << 30, receive_rate=300e6, round_trip=0.04)
+    _, start, _ = buffers.receiving(config(BRIDGE_CLIENT), facts, (4096, 131072, 6 << 20))[0]
+    assert start == 4 * 2 * 300e6 / 8 * 0.05
 
 
 @pytest.mark.parametrize("setting", ["4000000", "off"])
 def test_a_buffer_limit_in_the_configuration(setting: str) -> None:
     wanted: Sections = {**BRIDGE_CLIENT, "globals": section("globals", buffers=setting)}
     found = settings(wanted, BRIDGE)
-    expected = None if setting == "off" else "4096 131072 4000000"
+    expected = None if setting == "off" else "4096 4000000 4000000"
     assert found.get("net.ipv4.tcp_rmem") == expected
     small: Sections = {**BRIDGE_CLIENT, "globals": section("globals", buffers="10000")}
     assert settings(small, BRIDGE)["net.ipv4.tcp_rmem"] == "4096 10000 10000"

@@ -56,6 +56,8 @@ class Facts:
     receive_rate: float = 0.0
     round_trip: float = 0.0
     """Seconds, of the slowest path in use while it is not busy; 0 = not measured."""
+    paths: int = 0
+    """Most subflows that one connection has lately had; 0 = not measured."""
 
     def interface(self, name: str) -> Interface | None:
         return next((i for i in self.interfaces if i.name == name), None)

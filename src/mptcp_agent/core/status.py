@@ -6,10 +6,9 @@ from typing import Any
 
 from .. import __version__
 from .health import PathHealth
-from .plan import buffers
 from .plan.firewall import Mode
 from .plan.paths import usable_wans
-from .plan.sysctls import RMEM, WMEM
+from .plan.sysctls import BUFFERS, buffer_values
 from .state import Endpoint
 from .view import Event, State, View
 from .wans import WanLink
@@ -289,13 +288,15 @@ def _endpoint(endpoint: Endpoint) -> Document:
 
 
 def _buffers(view: View) -> Document:
-    def most(key: str) -> int | None:
-        value = (view.facts.sysctl(key) or "").split()
-        return int(value[2]) if len(value) == 3 and value[2].isdigit() else None
-
-    rmem, wmem = most(RMEM), most(WMEM)
+    present = {key: buffer_values(view.facts, key) for key in BUFFERS}
+    rmem, wmem = (values[2] if values else None for values in present.values())
     if view.config is None or view.config.globals.buffers == "off":
         reason = "left alone, as configured"
     else:
-        _, reason = buffers.wanted(view.config, view.facts, wmem or 0, sending=True)
+        reasons = (
+            f"{name} {BUFFERS[key](view.config, view.facts, values)[1]}"
+            for name, (key, values) in zip(("receiving:", "sending:"), present.items(), strict=True)
+            if values
+        )
+        reason = "; ".join(reasons)
     return {"rmem": rmem, "wmem": wmem, "reason": reason}

@@ -56,6 +56,8 @@ class Sampled:
     receive_rate: float = 0.0
     round_trip: float = 0.0
     """Seconds: the longest of the subflows' shortest round trips; 0 = no subflow."""
+    paths: int = 0
+    """Most subflows of one connection, of the last minute."""
     subflows: tuple[tuple[str, int], ...] = ()
     """Subflows by local address."""
     connections: int = 0

@@ -1,61 +1,104 @@
-"""How much a connection may buffer: the third values of tcp_rmem and tcp_wmem.
+"""How much a connection may buffer: tcp_rmem and tcp_wmem, (least, at the start, most) in bytes.
 
-Too little does not carry the sum of the links: with 512 KiB two links of 50 and 20 Mbit/s
-carry 32, with 1 MiB 65. Too much makes every fail-over stall longer: what a dead link has lost
-is sent again behind everything already queued on the others, 4 MB for 315-393 ms, 768 KB for
-119-127 ms. The sender's limit decides both, so each router follows what it sends itself.
+**Receiving** takes a lot from the start. When a WAN dies, what arrives on the others waits
+behind the hole. Once that fills the buffer, the kernel also sets aside the repeated data that
+would fill the hole, and the connection hangs for ever (net/mptcp/protocol.c,
+``mptcp_can_spool_backlog``; seen on 6.18): with the kernel's start of 128 KiB about every sixth
+download did, with 4 MiB none of 250. Less than that does not carry the sum of unequal links
+either. It delays nothing: a buffer is a limit, and only what waits behind a hole fills it.
 
-The kernel counts buffers with their overhead (about half is payload), and what waits for the
-slowest path waits on all of them, hence twice rate x round trip, the rate of all links with the
-round trip of the slowest.
+**Sending** takes little. What a dead link has lost is sent again behind everything already
+queued on the others: 4 MB stall for 315-393 ms, 768 KB for 119-127 ms. Twice rate x round trip
+of all links together, with the round trip of the slowest, is enough and finds out by itself when
+a link has become faster: a stream held back by its buffer builds no queue, so its rate grows to
+twice what was measured. A connection has a buffer for each of its subflows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config import Config
 from ..network import Facts
 
-#: Bytes. Below 1 MiB two ordinary links carry less than one of them would alone.
-FLOOR = 1 << 20
-#: At most this share of the memory for one connection: 1 MiB of 64 MB, 4 MiB of 256 MB.
+#: Bytes. Enough for the hole of any two links that together carry less than 120 Mbit/s.
+RECEIVE = 4 << 20
+#: What a sender may have under way lies in the receiver's buffer with its overhead, and once more.
+BEHIND_A_HOLE = 4
+#: Bytes for each subflow, while nothing has been measured, and the least.
+SEND, LEAST_SEND = 512 << 10, 256 << 10
+#: At most this share of the memory for one connection: 2 MiB of 128 MB, 4 MiB of 256 MB.
 MEMORY_SHARE = 64
+#: Memory where it is unknown.
+SOME_MEMORY = 128 << 20
 #: No connection needs more: 1 Gbit/s at 60 ms.
 CEILING = 16 << 20
 #: bit/s below which a rate says that nobody asked for more, not what the links can carry.
 TELLING_RATE = 2_000_000
 #: Added to the shortest round trip (s): the queue that a busy link has at least.
 QUEUE = 0.010
-#: Room above what was seen, so that a link that became faster shows it.
-HEADROOM = 1.25
+#: A server sends what its clients upload on to destinations as far away (s) as this.
+ONWARD = 0.2
+#: Limits are multiples of this many bytes: nobody reads the rest.
+ROUND = 64 << 10
 #: A new limit has to differ by this share to be worth a change.
 STEP = 0.2
 
+Values = tuple[int, int, int]
 
-def wanted(config: Config, facts: Facts, present: int, sending: bool) -> tuple[int, str]:
-    """The limit in bytes and the reason, from the present one. Not for ``buffers off``."""
+
+def receiving(config: Config, facts: Facts, present: Values) -> tuple[Values, str]:
+    """tcp_rmem and the reason, from the present values. Not for ``buffers off``."""
+    low, start, most = present
+    wanted = max(RECEIVE, BEHIND_A_HOLE * _product(facts.receive_rate, facts.round_trip))
+    ample = min(wanted, _affordable(facts))
     if config.globals.buffers != "auto":
-        return int(config.globals.buffers), "set in the configuration"
-    most = max(FLOOR // 4, facts.memory // MEMORY_SHARE) if facts.memory else FLOOR
-    most = min(most, CEILING)
-    least = min(FLOOR, most)
-    if not sending:
-        # A large receive buffer delays nothing, it only holds what arrives out of order.
-        target = min(max(_product(facts.receive_rate, facts.round_trip), least), most)
-        if target > present:
-            return target, f"raised to {target >> 10} KiB so that all links can be filled"
-        return present, "large enough as it is"
-    if facts.send_rate < TELLING_RATE or not facts.round_trip:
-        return max(present, least), "nothing measured yet"
-    target = min(max(_product(facts.send_rate, facts.round_trip), least), most)
+        most = int(config.globals.buffers)
+        return _fitting(low, max(start, ample), most), "set in the configuration"
+    reason = "large enough for what waits behind a hole when a link dies"
+    return _fitting(low, max(start, ample), max(most, ample)), reason
+
+
+def sending(config: Config, facts: Facts, present: Values) -> tuple[Values, str]:
+    """tcp_wmem and the reason, from the present values. Not for ``buffers off``."""
+    low, start, most = present
+    if config.globals.buffers != "auto":
+        return _fitting(low, start, int(config.globals.buffers)), "set in the configuration"
+    wanted, reason = _to_send(config, facts, most)
+    return _fitting(low, start, wanted), reason
+
+
+def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
+    if not facts.round_trip:
+        return min(present, SEND), "nothing measured yet"
+    paths = max(1, facts.paths)
+    target = _product(facts.send_rate, facts.round_trip) // paths
     reason = (
-        f"follows the {facts.send_rate / 1e6:.0f} Mbit/s lately sent at a round trip of "
-        f"{facts.round_trip * 1000:.0f} ms"
+        f"follows the {facts.send_rate / 1e6:.0f} Mbit/s lately sent over {paths} "
+        f"subflow{'s' if paths > 1 else ''} at a round trip of {facts.round_trip * 1000:.0f} ms"
     )
-    if abs(target - present) <= STEP * target:
-        return present, reason
-    return target, reason
+    onward = int(facts.receive_rate / 8 * ONWARD) if config.server else 0
+    if onward > target:
+        target = onward
+        reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
+    if max(facts.send_rate, facts.receive_rate if onward else 0.0) < TELLING_RATE:
+        return present, "stays as it was while little is sent"
+    target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts))
+    return (present if abs(target - present) <= STEP * target else target), reason
+
+
+def _affordable(facts: Facts) -> int:
+    return min((facts.memory or SOME_MEMORY) // MEMORY_SHARE, CEILING)
 
 
 def _product(rate: float, round_trip: float) -> int:
-    wanted = 2 * HEADROOM * rate / 8 * (round_trip + QUEUE)
-    return int(wanted) // 65536 * 65536
+    """Twice bit/s x seconds, in bytes."""
+    return int(2 * rate / 8 * (round_trip + QUEUE))
+
+
+def _fitting(low: int, start: int, most: int) -> Values:
+    """least <= start <= most, or the kernel starts connections above their limit."""
+    return min(low, most), min(start, most), most
+
+
+Wanted = Callable[[Config, Facts, Values], tuple[Values, str]]

@@ -25,6 +25,8 @@ MPTCP = {
 }
 
 RMEM, WMEM = "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"
+BUFFERS: dict[str, buffers.Wanted] = {RMEM: buffers.receiving, WMEM: buffers.sending}
+
 
 def keys(devices: Iterable[str]) -> tuple[str, ...]:
     """Every sysctl the plan may want to know or set."""
@@ -35,8 +37,7 @@ def keys(devices: Iterable[str]) -> tuple[str, ...]:
     ]
     return (
         *MPTCP,
-        RMEM,
-        WMEM,
+        *BUFFERS,
         "net/ipv4/conf/all/rp_filter",
         "net/ipv6/conf/all/disable_ipv6",
         *per_device,
@@ -56,16 +57,22 @@ def _mptcp(facts: Facts) -> Iterator[Sysctl]:
 def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:
     if config.globals.buffers == "off":
         return
-    for key in (RMEM, WMEM):
-        present = (facts.sysctl(key) or "").split()
-        if len(present) != 3 or not all(p.isdigit() for p in present):
-            continue
-        low, start, most = map(int, present)
-        wanted, _ = buffers.wanted(config, facts, most, sending=key == WMEM)
-        # Planned also where it is so already: the agent may have set it, and what it has set
-        # and no longer plans is put back. min <= default <= max, or the kernel starts
-        # connections above their limit.
-        yield Sysctl(key, f"{min(low, wanted)} {min(start, wanted)} {wanted}")
+    for key, wanted in BUFFERS.items():
+        present = buffer_values(facts, key)
+        if present is not None:
+            # Planned also where it is so already: the agent may have set it, and what it has
+            # set and no longer plans is put back.
+            values, _ = wanted(config, facts, present)
+            yield Sysctl(key, " ".join(map(str, values)))
+
+
+def buffer_values(facts: Facts, key: str) -> buffers.Values | None:
+    """The present (least, start, most) of tcp_rmem or tcp_wmem in bytes; None: not known."""
+    present = (facts.sysctl(key) or "").split()
+    if len(present) != 3 or not all(p.isdigit() for p in present):
+        return None
+    low, start, most = map(int, present)
+    return low, start, most
 
 
 def _filters(wans: tuple[WanLink, ...], facts: Facts) -> Iterator[Sysctl]:
