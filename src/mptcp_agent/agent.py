@@ -1,8 +1,8 @@
 """The loop:  event -> observe -> plan -> diff -> apply -> publish.
 
-Level-triggered: an event of any kind (netlink, ubus, a signal, a probe's verdict, a timer)
-only says which part to look at again. Lost and doubled events cost one more look. Nothing
-raises past ``_turn``: a part that fails is a problem in the status, tried again with backoff.
+Level-triggered: an event (netlink, ubus, a signal, a probe's verdict, a timer) only says which
+part to look at again; lost and doubled ones cost one more look. Nothing raises past ``_turn``:
+a part that fails is a problem in the status, tried again with backoff.
 
 ubus is used from this thread alone (its binding is not thread-safe); what blocks in the
 kernel runs in one worker thread.
@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -33,11 +33,12 @@ from .core.state import Process, RouterState
 from .core.view import ProcessView, View
 from .daemons import ASKED, Daemons
 from .errors import AgentError, ServiceError
-from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight, part_of
-from .means import engine_builds, find_means, read_config
+from .machine import PARTS, STATE_DIRECTORY, Machine, Sight, part_of
+from .means import engine_builds, find_builds, find_means, read_config
 from .names import Names
+from .pace import Pace
 from .publisher import Publisher
-from .retry import Retries
+from .retry import Retries, for_ever
 from .sampler import Sampler
 from .system.bus import Bus
 from .system.netlink_events import NetlinkEvents
@@ -52,9 +53,6 @@ EVERYTHING = PARTS | ASKED
 #: Seconds. A look at everything although nothing was heard: for changes that make no event
 #: (a sysctl, a file, iptables rules).
 SLOW_TIMER = 60.0
-#: So many turns may follow each other at once; of more, each takes its share (s) at least. A
-#: single event never waits, and a flood of them costs bounded time.
-BURST, SHARE = 20, 0.04
 #: netifd is asked so long (s) after the kernel told of a link or an address: it needs a moment
 #: itself, and what is dead in the kernel is dead whatever netifd says.
 NETIFD_LATER = 0.05
@@ -81,11 +79,13 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._news = asyncio.Event()
         self._dirty: set[str] = set(EVERYTHING)
-        self._turns = deque([float("-inf")] * BURST, maxlen=BURST)
-        """When the last turns began."""
+        self._pace = Pace()
         self._netifd_due: asyncio.TimerHandle | None = None
         self._stopping = False
 
+        self._asked = asyncio.Event()
+        self._config: Config | None = None
+        """In force, with these means."""
         self._means = Means()
         self._sight = Sight()
         self._plan = Plan()
@@ -95,6 +95,7 @@ class Agent:
         self._settled = False
         """What a former configuration had changed is put back."""
         self._fault: Problem | None = None
+        self._untold = False  # the last turn changed something
 
         self._names = Names(lambda: self.look("interfaces"))
         self._sampler = Sampler(self._machine.redirected)
@@ -114,8 +115,8 @@ class Agent:
         events = NetlinkEvents()
         for descriptor in events.filenos():
             loop.add_reader(descriptor, self._heard, events)
-        beside = (self._names.run, self._sample, *self._watcher.tasks())
-        helpers = [asyncio.create_task(_for_ever(task)) for task in beside]
+        beside = (self._adopt, self._names.run, self._sample, *self._watcher.tasks())
+        helpers = [asyncio.create_task(for_ever(task, FAULT_PAUSE)) for task in beside]
         try:
             while not self._stopping:
                 try:
@@ -124,6 +125,8 @@ class Agent:
                 except Exception as error:  # a bug must not end the agent
                     log.exception("this look at the router failed; another one follows")
                     self._fault = Problem("agent", f"{type(error).__name__}: {error}", "a bug")
+                    with suppress(Exception):
+                        self.publisher.publish()
                     await asyncio.sleep(FAULT_PAUSE)
                 await self._wait()
         finally:
@@ -140,9 +143,9 @@ class Agent:
         self._news.set()
 
     def reload(self) -> None:
-        """Read the configuration again."""
+        """Read the configuration again, and see again what there is to work with."""
         self._engines.forget()
-        self.look("config")
+        self.look("config", "means")
 
     def look(self, *parts: str) -> None:
         """Look at these parts again, soon."""
@@ -171,8 +174,7 @@ class Agent:
 
     async def _wait(self) -> None:
         """Until there is news, or something is due, and another turn is allowed."""
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._turns[0] + BURST * SHARE - loop.time()))
+        await self._pace.allowed()
         if self._dirty or self._stopping:
             return
         try:
@@ -209,8 +211,8 @@ class Agent:
         if parts - {"firewall"}:
             self.look("netlink", "sysctls")
         if parts & {"links", "addresses"} and self._netifd_due is None:
-            loop = asyncio.get_running_loop()
-            self._netifd_due = loop.call_later(NETIFD_LATER, self._look_at_netifd)
+            later = asyncio.get_running_loop().call_later
+            self._netifd_due = later(NETIFD_LATER, self._look_at_netifd)
 
     def _look_at_netifd(self) -> None:
         self._netifd_due = None
@@ -220,15 +222,15 @@ class Agent:
 
     async def _turn(self) -> None:
         self._news.clear()
-        self._turns.append(asyncio.get_running_loop().time())
+        self._pace.begin()
         self._daemons.connect()
         if self._starting() or self._retries.pending():
             self._dirty.add("services")
         dirty, self._dirty = frozenset(self._dirty), set()
         if self._daemons.ask(dirty) or "means" in dirty:
-            await self._new_configuration()
+            self._asked.set()
         self._sight = await self._work(self._machine.observe, self._sight, dirty & PARTS)
-        config = self._daemons.config
+        config = self._config
         if config is not None and self._daemons.interfaces is not None:
             running = self._daemons.running
             self._watcher.watch_processes({r.name: r.pid for r in running or () if r.pid})
@@ -240,23 +242,32 @@ class Agent:
                 self._plan = self._make_plan(config)
             self._choice = self._plan.choice or self._choice
             self._watcher.follow(config, self._plan)
-            await self._apply(self._changes(self._plan.state))
+            if await self._apply(self._changes(self._plan.state)) and not self._untold:
+                self._untold = True  # what has become of it is seen in the next turn, at once
+                return
+        elif self._daemons.config is not None and config is None:  # in force in a moment
+            return
         # else nothing is known of what should be: touch nothing that may be carrying traffic.
+        self._untold = False
         self.publisher.publish()
 
-    async def _new_configuration(self) -> None:
-        config = self._daemons.config
-        if config is not None:
+    async def _adopt(self) -> None:
+        """Take over what is configured once it is known what there is to do it with: trying an
+        engine takes seconds, in which links are watched and all stays as it was."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            config = self._daemons.config
+            if config is None:
+                continue
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
-            log.info("configuration read")
             self._names.want(host for peer in config.client_peers for host in peer.address)
-            self._means = await self._work(self._find_means, config)
-            self._settled = False
-
-    def _find_means(self, config: Config) -> Means:
-        means = find_means(config, self._engines, self._machine, CONFIG_DIRECTORY)
-        self._sampler.ignore_so_far()
-        return means
+            builds = await asyncio.to_thread(find_builds, config, self._engines)
+            self._means = await self._work(find_means, config, builds, self._machine)
+            await self._work(self._sampler.ignore_so_far)
+            self._config, self._settled = config, False
+            log.info("configuration read")
+            self.look()
 
     def _restarts_redirector(self) -> bool:
         planned = [p for p in self._plan.state.processes if p.name == "client"]
@@ -265,7 +276,8 @@ class Agent:
         ]
 
     def _make_plan(self, config: Config) -> Plan:
-        recovering = self._choice is not None and self._plan.choice is None
+        # Not where an agent before this one has left the LAN redirected: it goes on as it is.
+        recovering = self._plan.choice is None and self.observed().lan != "proxy"
         health = self._watcher.health()
         return plan(config, self.facts(), health, self._means, self._choice, recovering)
 
@@ -288,7 +300,8 @@ class Agent:
             planned = replace(planned, processes=self._daemons.instances)
         return diff(self.observed(), planned)
 
-    async def _apply(self, changes: tuple[Change, ...]) -> None:
+    async def _apply(self, changes: tuple[Change, ...]) -> bool:
+        """Carry out what is due; whether anything was."""
         due = self._retries.due(changes)
         failed: list[tuple[Change, str]] = []
         for of_procd, group in groupby(due, lambda c: isinstance(c.item, Process)):
@@ -310,6 +323,7 @@ class Agent:
             # Read back what was written, and no more: the last changes for a dead path shall not
             # wait for a look at the firewall. (``_restore`` may have put sysctls back.)
             self._dirty |= {"sysctls", *(part_of(c.item) or "services" for c in due)}
+        return bool(due)
 
     async def _restore(self) -> None:
         try:
@@ -346,7 +360,7 @@ class Agent:
     def view(self) -> View:
         """Everything known now, from memory."""
         return View(
-            config=self._daemons.config,
+            config=self._config,
             facts=self.facts(),
             health=self._watcher.health(),
             plan=self._plan,
@@ -378,19 +392,9 @@ class Agent:
         """Counters and rates, at an interval; what costs more only while somebody looks."""
         while True:
             await self._work(
-                self._sampler.sample, self._daemons.config, self._plan, self.publisher.watched()
+                self._sampler.sample, self._config, self._plan, self.publisher.watched()
             )
             moving = self._sampler.sampled.send_rate, self._sampler.sampled.receive_rate
             if max(moving) > buffers.TELLING_RATE:
                 self.look("sysctls")  # the buffers follow
             await asyncio.sleep(self._sampler.interval)
-
-
-async def _for_ever(task: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run a task that never ends by itself; a bug in it is said, and it starts anew."""
-    while True:
-        try:
-            await task()
-        except Exception:
-            log.exception("%s failed; it starts again", task.__qualname__)
-            await asyncio.sleep(FAULT_PAUSE)

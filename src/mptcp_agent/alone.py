@@ -15,8 +15,8 @@ from .core.problem import Problem
 from .core.state import Process
 from .core.view import ProcessView, View
 from .errors import AgentError, BusError
-from .machine import CONFIG_DIRECTORY, PARTS, STATE_DIRECTORY, Machine, Sight
-from .means import engine_builds, find_means, read_config
+from .machine import PARTS, STATE_DIRECTORY, Machine, Sight
+from .means import engine_builds, find_builds, find_means, read_config
 from .system import processes
 from .system.bus import Bus
 from .system.resolver import resolve
@@ -60,7 +60,8 @@ class Alone:
         if config:
             if config.client:
                 self._health = Health(redirector=processes.listens(config.client.local_port))
-            means = find_means(config, engine_builds(STATE_DIRECTORY), machine, CONFIG_DIRECTORY)
+            builds = find_builds(config, engine_builds(STATE_DIRECTORY))
+            means = find_means(config, builds, machine)
             self._plan = plan(config, self._facts, self._health, means)
         self._observed = replace(
             sight.observed, state=replace(sight.observed.state, processes=instances)

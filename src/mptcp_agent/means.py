@@ -11,9 +11,9 @@ from .core.config import PACKAGE, Config
 from .core.options import Schema
 from .core.plan import Means
 from .core.problem import Problem
-from .engines import ENGINES
+from .engines import ENGINES, Build
 from .errors import BusError
-from .machine import Machine
+from .machine import CONFIG_DIRECTORY, Machine
 from .system import deaf
 from .system.engine_builds import EngineBuilds
 
@@ -55,14 +55,18 @@ def engine_builds(directory: str) -> EngineBuilds:
     return EngineBuilds(directory, deafener=deafener)
 
 
-def find_means(config: Config, engines: EngineBuilds, machine: Machine, directory: str) -> Means:
-    """Look for engines and a back end the configuration can use. Blocks up to some seconds
-    the first time: what a build of an engine can do is tried."""
+def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:
+    """Installed engines the configuration can use. Blocks up to some seconds the first time:
+    what a build of an engine can do is tried."""
     methods = {p.method for p in config.client_peers}
     if config.server:
         methods.add(config.server.method)
     names = tuple(ENGINES) if config.globals.engine == "auto" else (config.globals.engine,)
     wanted = config.globals.enabled and methods
-    builds = engines.find(names, frozenset(methods)) if wanted else {}
+    return engines.find(names, frozenset(methods)) if wanted else {}
+
+
+def find_means(config: Config, builds: dict[str, Build], machine: Machine) -> Means:
+    """The engines, and a firewall back end the configuration can use."""
     backends, missing = machine.backends(config.globals.redirect)
-    return Means(builds, backends, missing, directory)
+    return Means(builds, backends, missing, CONFIG_DIRECTORY)

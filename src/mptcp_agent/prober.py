@@ -66,6 +66,8 @@ class Prober:
         self._changed = changed
         self._paths: dict[Key, _Followed] = {}
         self._wake = asyncio.Event()
+        self.attempts = 0
+        """Connections opened so far."""
 
     # --- What to probe ---------------------------------------------------------------------
 
@@ -130,6 +132,10 @@ class Prober:
             for address, all_ in by_address.items()
             if any(one.refusals >= REFUSED for one in all_) and not any(one.listens for one in all_)
         )
+
+    def answering(self) -> frozenset[str]:
+        """Addresses at which somebody accepted the last probe, over some path."""
+        return frozenset(address for (_, address), one in self._paths.items() if one.listens)
 
     def listening(self) -> frozenset[str]:
         """Addresses at which somebody has been found for a while, over some path.
@@ -205,6 +211,7 @@ class Prober:
 
     async def _probe(self, key: Key, one: _Followed, number: int) -> None:
         target = one.target
+        self.attempts += 1
         outcome, kept = await probes.connect(
             target.device, target.source, key[1], target.port, 2 * target.settings.timeout
         )
@@ -212,7 +219,7 @@ class Prober:
         if outcome == "answered" and kept is not None:
             repeated = probes.repeated(kept)
             self._keep(one, kept, now)  # or close it
-            heard = one.refusals >= REFUSED
+            heard = one.refusals >= REFUSED or not one.listens
             if not one.listens:
                 asyncio.get_running_loop().call_later(SETTLED, self._changed)
             one.refusals, one.listens = 0, one.listens or now
@@ -221,6 +228,8 @@ class Prober:
         elif outcome == "refused":
             log.debug("path %s to %s: nobody listens", *key)
             self._release(one)
+            if not one.refusals:
+                self.suspect()  # somebody else may seem to listen who is gone, too
             one.refusals, one.listens = one.refusals + 1, 0.0
             path = path_health.answered(one.path, number, now)
             # A second refusal settles it; a server being restarted gets a moment.

@@ -62,10 +62,14 @@ class Publisher:
     # --- Handlers --------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
+        """True at this moment; the history is told at the end of the turn that is under way."""
         self._asked_at = time.monotonic()
         view = self._view()
         state, reason = status.judge(view)
-        return status.document(view, time.time(), state, reason, self._since)
+        now = time.time()
+        return status.document(
+            view, now, state, reason, self._since if state == self._state else now
+        )
 
     def connections(self) -> dict[str, Any]:
         view = self._view()

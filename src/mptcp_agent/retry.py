@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 
 from .core.describe import place, sentence
 from .core.diff import Change
 from .core.problem import Problem
+
+log = logging.getLogger(__name__)
 
 #: Seconds until the second try, doubled each time up to the longest.
 FIRST, LONGEST = 0.5, 60.0
@@ -98,3 +102,14 @@ class Retries:
             Problem(place(t.change.item), t.reason, "it is tried again, each time later")
             for t in self._trouble.values()
         )
+
+
+async def for_ever(task: Callable[[], Coroutine[None, None, None]], pause: float) -> None:
+    """Run a task that never ends by itself; a bug in it is said, and it starts anew after
+    ``pause`` seconds."""
+    while True:
+        try:
+            await task()
+        except Exception:
+            log.exception("%s failed; it starts again", task.__qualname__)
+            await asyncio.sleep(pause)

@@ -72,10 +72,9 @@ class Watcher:
         """Peers that hung: until when they are left out, and for how long that was."""
         self._busy_at = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._quiet_with: int | None = None
-        """TCP sockets in use when there was last nothing to watch: as long as it is that many
-        there is nothing, and the dear look at each of them is spared. (The agent's own kept
-        probes come and go, so a coincidence lasts for a few seconds.)"""
+        self._quiet_since: int | None = None
+        """Connections opened when there was last nothing to watch: until there are more there
+        is nothing, and the dear look at each socket is spared."""
 
     def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run beside the loop."""
@@ -95,6 +94,7 @@ class Watcher:
             paths=self._prober.health(),
             redirector=self._redirector,
             refused=self._prober.refused(),
+            answering=self._prober.answering(),
             listening=self._prober.listening(),
             dead_peers=frozenset(p for p, (until, _) in self._left_out.items() if until > now),
             idle=now - self._busy_at > IDLE_LONG,
@@ -195,6 +195,8 @@ class Watcher:
         self._tunnel_wake.set()
 
     def _tunnel_is(self, tunnel: Path) -> None:
+        if tunnel.overdue and not self._tunnel.overdue:
+            self._prober.suspect()  # a peer that cannot be reached does not hang
         if tunnel.state == "down" != self._tunnel.state and self._unsettled():
             # They may have been on a WAN that failed: the next probe overdue decides.
             old = self._tunnel
@@ -237,7 +239,7 @@ class Watcher:
         piled_up, most = 0.0, 0
         """Since when connections wait to be accepted without getting fewer; 0 = none waits."""
         while True:
-            if self._quiet_with == counters.tcp_in_use():
+            if self._quiet_since == self._opened():
                 await asyncio.sleep(IDLE)
                 continue
             started = time.monotonic()
@@ -308,7 +310,7 @@ class Watcher:
         if config is None or config.client is None:
             return [], 0, 0.0
         began = time.thread_time()
-        in_use = counters.tcp_in_use()
+        opened = self._opened()
         found: list[TcpSocket] = []
         for port in {p.port for p in config.client_peers}:
             try:
@@ -317,8 +319,12 @@ class Watcher:
                 break  # said by ``check``
             found += [s for s in sockets if s.subflow or (s.state == "syn-sent" and not s.device)]
         backlog = _backlog(config.client.local_port)
-        self._quiet_with = None if found or backlog else in_use
+        self._quiet_since = None if found or backlog else opened
         return found, backlog, time.thread_time() - began
+
+    def _opened(self) -> int:
+        """Connections so far that are not the agent's own probes of paths."""
+        return counters.tcp_opened() - self._prober.attempts
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)

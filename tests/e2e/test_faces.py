@@ -206,7 +206,8 @@ def test_events(net: Network) -> None:
     wans = [h["mptcp_proxy.wan"] for h in heard if "mptcp_proxy.wan" in h]
     assert states == ["degraded", "active"]
     assert [(w["name"], w["state"]) for w in wans] == [("wan2", "down"), ("wan2", "up")]
-    assert "carrier" in wans[0]["reason"]
+    # The kernel tells of a lost carrier up to a second later (net/core/link_watch.c).
+    assert "carrier" in wans[0]["reason"] or "probes lost" in wans[0]["reason"]
     settle(net.client)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from e2e.support import (
@@ -59,10 +60,15 @@ def test_silent_death_under_a_download(net: Network, number: int) -> None:
     eventually(lambda: has_endpoint(net, number), 2 * DETECTED, "the endpoint back")
     transfer = stream.result()
     assert transfer.ok, transfer.report.error
-    status = wait_state(net.client, "active")
+    wait_state(net.client, "active")
     assert pids(net.client) == processes
-    told = [e for e in status["history"] if e["what"] == f"wan wan{number}"][:2]
-    assert [(e["to"], "probes" in e["reason"]) for e in told] == [("up", True), ("down", True)]
+
+    def told(status: dict[str, Any]) -> bool:
+        events = [e for e in status["history"] if e["what"] == f"wan wan{number}"][:2]
+        seen = [(e["to"], "probes" in e["reason"]) for e in events]
+        return seen == [("up", True), ("down", True)]
+
+    wait_status(net.client, told, "the history of it", 2)
     assert listener.stdout
     heard = [json.loads(listener.stdout.readline())["mptcp_proxy.wan"] for _ in range(2)]
     listener.kill()

@@ -49,6 +49,26 @@ def test_link_bytes_count(pair: tuple[Namespace, Namespace]) -> None:
         assert counters.link_bytes()["wan1"][1] - before["wan1"][1] < 20_000
 
 
+def test_connections_are_counted_at_both_ends(pair: tuple[Namespace, Namespace]) -> None:
+    for address in ("10.1.1.2", "2001:db8:1::2"):
+        with pair[1]:
+            before = counters.tcp_opened()
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = socket.create_server((address, 0), family=family)
+        with pair[0]:
+            mine = counters.tcp_opened()
+            socket.create_connection(listener.getsockname()[:2]).close()
+            assert counters.tcp_opened() == mine + 1
+        listener.accept()
+        with pair[1]:
+            assert counters.tcp_opened() == before + 1
+        with pair[0]:  # nobody answers
+            calling = socket.socket()
+            calling.setblocking(False)
+            calling.connect_ex(("10.1.1.9", 9))
+            assert counters.tcp_opened() == mine + 2
+
+
 def test_memory() -> None:
     assert counters.memory_total() > 32 << 20
 

@@ -11,6 +11,7 @@ import pytest
 from kernel.namespaces import Namespace
 
 from mptcp_agent.engines import ENGINES, Build
+from mptcp_agent.system import engine_builds
 from mptcp_agent.system.engine_builds import EngineBuilds
 
 #: Where ``make setup`` puts the tests' sing-box.
@@ -155,12 +156,13 @@ def test_a_refused_method_is_no_failure(programs: Callable[..., EngineBuilds]) -
 
 
 def test_a_program_that_never_listens_is_ended(
-    programs: Callable[..., EngineBuilds], tmp_path: Path
+    programs: Callable[..., EngineBuilds], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine_builds, "PATIENCE", 1.0)
     engines = programs(f"echo $$ >> {tmp_path}/pids; trap '' TERM; while :; do sleep 0.1; done")
     start = time.monotonic()
     (problem,) = probe(engines).problems
-    assert time.monotonic() - start < 4  # the patience for one program, and its end
+    assert time.monotonic() - start < 3  # the patience for one program, and its end
     assert "did not listen in time" in problem.message
     pids = (tmp_path / "pids").read_text().split()
     assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)

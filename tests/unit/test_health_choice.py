@@ -63,6 +63,7 @@ def healths(draw: st.DrawFn) -> Health:
         READY,
         paths=paths,
         refused=draw(SOME_ADDRESSES),
+        answering=draw(SOME_ADDRESSES),
         listening=draw(SOME_ADDRESSES),
         dead_peers=draw(st.frozensets(st.sampled_from(["r7000", "r6000"]))),
         idle=draw(st.booleans()),
@@ -158,6 +159,20 @@ def test_a_choice_is_stable(links: tuple[WanLink, ...], health: Health, now: Cho
     first = choose(PEERS, links, health, now)
     if first is not None:
         assert choose(PEERS, links, health, first) == first
+
+
+@given(wans(), healths(), IN_USE)
+def test_the_lan_is_redirected_only_when_somebody_answers(
+    links: tuple[WanLink, ...], health: Health, now: Choice | None
+) -> None:
+    """The choice is the same as ever, or waits: not for another address, which would change the
+    proxy's configuration twice."""
+    at_once = choose(PEERS, links, health, now)
+    choice = choose(PEERS, links, health, now, recovering=True)
+    if at_once is None or at_once.address not in health.answering:
+        assert choice is None
+    else:
+        assert choice == at_once
 
 
 @given(wans(), healths(), st.sampled_from(ADDRESSES))

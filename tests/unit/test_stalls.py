@@ -257,3 +257,13 @@ def test_what_never_was_busy_may_stop(readings: int, each: int) -> None:
     for _ in range(40):
         watch.read(sock(received=received))
     assert not watch.suspected()
+
+
+def test_what_stopped_before_it_was_first_seen() -> None:
+    """The link died between the connection's start and the first reading of it."""
+    watch = Watch()
+    for _ in range(5):
+        watch.read(sock(1, WAN1, received=500_000), sock(2, WAN2, received=3_000))
+    (first,) = watch.suspected()
+    assert first - watch.heard[0][0] <= QUIET + STEP
+    assert {a for _, hints in watch.heard for a in hints.suspects} == {WAN1}

@@ -105,7 +105,7 @@ JUDGED: list[tuple[View, State, str]] = [
         "active",
         "1 WAN in use (wan1), peer r7000",
     ),
-    (view(None), "error", "the configuration has not been read yet"),
+    (view(None), "error", "the configuration is being read"),
     (
         view(None, problems=(Problem("uci", "rpcd does not answer"),)),
         "error",

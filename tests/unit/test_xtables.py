@@ -64,7 +64,8 @@ def test_a_changed_bit_is_another_rule(rule: XtRule, data: st.DataObject) -> Non
     found = decode(bytes(changed), rule.family, rule.target)
     if found == rule:
         assert bare(bytes(changed), rule.family, rule.target) == was
-        assert place >= (84 if rule.family == 4 else 136)
+        # Behind struct ipt_ip; in struct ip6t_ip6 three bytes of padding come before its end.
+        assert place >= (84 if rule.family == 4 else 133)
 
 
 @given(st.binary(), st.sampled_from([4, 6]), st.text(max_size=5))

@@ -32,14 +32,15 @@ class Health:
     """Everything known at one moment.
 
     ``redirector``: the local proxy process accepts connections. ``refused``: addresses that
-    can be reached, but nobody listens there; ``listening``: somebody does. ``dead_peers``:
-    peers (section names) that accept connections and do nothing with them. ``idle``: no
-    proxied connection would be cut by changing the peer.
+    can be reached, but nobody listens there; ``answering``: somebody does; ``listening``: and
+    has done so for a while. ``dead_peers``: peers (section names) that accept connections and
+    do nothing with them. ``idle``: no proxied connection would be cut by changing the peer.
     """
 
     paths: tuple[PathHealth, ...] = ()
     redirector: bool = False
     refused: frozenset[str] = frozenset()
+    answering: frozenset[str] = frozenset()
     listening: frozenset[str] = frozenset()
     dead_peers: frozenset[str] = frozenset()
     idle: bool = True

@@ -79,7 +79,10 @@ def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
             flows[sock.cookie] = replace(flow, hinted=flow.hinted or slow)
             continue
         if old is None:
-            flows[sock.cookie] = Flow(info.bytes_received, info.bytes_acked, now)
+            # What it has moved it moved since the last reading, or before the agent started: it
+            # may have stopped by now.
+            so_far = info.bytes_received + info.bytes_acked
+            flows[sock.cookie] = Flow(info.bytes_received, info.bytes_acked, now, so_far)
             continue
         gained = info.bytes_received - old.received + info.bytes_acked - old.acked
         busy = old.busy * max(0.0, 1 - elapsed) + gained

@@ -176,3 +176,9 @@ class RouterState:
     processes: tuple[Process, ...] = ()
     files: tuple[File, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
+
+    @property
+    def lan(self) -> Literal["proxy", "block"] | None:
+        """What a new LAN connection is led into; None: it goes out directly."""
+        chains = (f.redirect for f in self.firewalls if f.redirect)
+        return next((chain.mode for chain in chains if chain.jumps), None)

@@ -20,7 +20,7 @@ def judge(view: View) -> tuple[State, str]:
     """The state of the whole and its reason, in words for a person."""
     config = view.config
     if config is None:
-        return "error", _first_error(view) or "the configuration has not been read yet"
+        return "error", _first_error(view) or "the configuration is being read"
     if not config.globals.enabled:
         return "disabled", "switched off in the configuration (globals, enabled)"
     if config.client is None and config.server is None:
@@ -45,8 +45,7 @@ def _mode(view: View) -> Mode:
     mode = view.plan.mode
     if mode not in ("proxy", "block"):
         return mode
-    seen = [f.redirect for f in view.observed.state.firewalls if f.redirect]
-    return mode if any(r.jumps and r.mode == mode for r in seen) else "bypass"
+    return mode if view.observed.state.lan == mode else "bypass"
 
 
 def _first_error(view: View) -> str:
@@ -60,6 +59,9 @@ def _why_not_proxied(view: View) -> str:
     if plan.choice is None:
         if not any(w.up for w in plan.wans):
             return "no WAN is up"
+        seen = view.health
+        if not seen.refused and not seen.dead_peers and all(p.state != "down" for p in seen.paths):
+            return "the peers have not answered yet"
         return "no peer answers"
     if not view.health.redirector:
         return "the proxy is starting"

@@ -9,8 +9,7 @@ from ..errors import KernelError
 #: thread-self: of the network namespace of the thread that asks, as with sockets
 _NETSTAT = Path("/proc/thread-self/net/netstat")
 _MEMINFO = Path("/proc/meminfo")
-_SOCKSTAT = Path("/proc/thread-self/net/sockstat")
-_SOCKSTAT6 = Path("/proc/thread-self/net/sockstat6")
+_SNMP = Path("/proc/thread-self/net/snmp")
 _PREFIX = "MPTcpExt:"
 _NETDEV = Path("/proc/thread-self/net/dev")
 #: Columns of net/dev after the name: bytes received, bytes sent
@@ -43,16 +42,14 @@ def link_bytes() -> dict[str, tuple[int, int]]:
     return found
 
 
-def tcp_in_use() -> int:
-    """TCP sockets of this network namespace, of both address families."""
-    found = 0
-    for path, name in ((_SOCKSTAT, "TCP:"), (_SOCKSTAT6, "TCP6:")):
-        if path.exists():  # no IPv6
-            for line in _read(path).splitlines():
-                words = line.split()
-                if words[:2] == [name, "inuse"]:
-                    found += int(words[2])
-    return found
+def tcp_opened() -> int:
+    """TCP connections this network namespace has opened and accepted so far, answered or not,
+    of both address families."""
+    names, values = (
+        line.split() for line in _read(_SNMP).splitlines() if line.startswith("Tcp:")
+    )
+    seen = dict(zip(names, values, strict=True))
+    return int(seen["ActiveOpens"]) + int(seen["PassiveOpens"])
 
 
 def memory_total() -> int:

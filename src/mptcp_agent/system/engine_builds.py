@@ -30,10 +30,11 @@ from ..engines.base import KEY_BYTES
 #: Where programs are looked for besides PATH: a daemon's may lack the sbin directories.
 DIRECTORIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin", "/sbin")
 
-#: Seconds a program may take to listen: a large one on slow flash takes more than one.
-PATIENCE = 2.0
+#: Seconds a program may take to listen: a large one on slow flash and a busy router needs several.
+PATIENCE = 8.0
 
-#: Seconds in which a redirector has to call the peer by itself. sing-box 1.12 takes 0.3.
+#: Seconds in which a redirector has to call the peer by itself, or as long as it took to start.
+#: sing-box 1.12 takes 0.3.
 PROMPT = 0.8
 
 #: Known to every engine; tried where a section's own method says nothing about MPTCP.
@@ -186,14 +187,16 @@ class EngineBuilds:
         with _Peer() as peer:
             settings = replace(_client(peer.port, method), fast_open=fast_open, tproxy=True)
             with self._started(engine.client(settings, build)) as program:
+                began = time.monotonic()
                 connection = program.connect(settings.local_port, socket.IPPROTO_TCP)
                 if connection is None:
                     return program.failure(engine)
+                prompt = max(PROMPT, time.monotonic() - began)
                 with connection:
-                    if peer.hears(PROMPT):
+                    if peer.hears(prompt):
                         return _Seen(mptcp=peer.speaks_mptcp())
                     connection.sendall(b"\n")
-                    if peer.hears(PROMPT):
+                    if peer.hears(prompt):
                         return _Seen(mptcp=peer.speaks_mptcp(), hangs=True)
                     return program.failure(engine, "did not call its peer")
 

@@ -62,7 +62,8 @@ def plan(
     in_use: Choice | None = None,
     recovering: bool = False,
 ) -> Plan:
-    """``in_use`` is what was chosen last; ``recovering``: the plan before chose nothing."""
+    """``in_use`` is what was chosen last; ``recovering``: the plan before chose nothing, and
+    the LAN is not redirected."""
     wans = wan_links(config, facts)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)

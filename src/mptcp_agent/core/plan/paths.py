@@ -76,8 +76,8 @@ def choose(
     What is in use (``now``) stays as long as it can be reached at all: a change restarts the
     proxy process and ends its connections. It gives way to a better peer when there are none,
     and in any case only to an address at which somebody was seen to listen. ``recovering``:
-    nothing was in reach a moment ago; a link that is back has to prove itself first, or the
-    LAN is switched to a tunnel that leads nowhere.
+    the LAN goes out directly now, and is not switched to a tunnel that leads nowhere: somebody
+    has to answer first.
     """
     if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
         now = None  # no longer configured
@@ -91,17 +91,19 @@ def choose(
             if a not in health.refused
             and usable_wans(wans, health, a)
             and (now is None or a == now.address or a in health.listening)
-            and not (recovering and all(p.state != "up" for p in health.paths if p.address == a))
         ]
         if reachable:
             same = now is not None and now.peer.name == peer.peer.name and now.address in reachable
             address = now.address if now and same else reachable[0]
             found.append(Choice(peer.peer, address))
+    best = found[0] if found else None
     if now is not None and not health.idle:
         for choice in found:
             if (choice.peer.name, choice.address) == (now.peer.name, now.address):
-                return choice
-    return found[0] if found else None
+                best = choice
+    if best and recovering and best.address not in health.answering:
+        return None  # it soon answers, or is known not to
+    return best
 
 
 def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str, ...]) -> set[str]:
