@@ -240,7 +240,7 @@ class Agent:
                 # The LAN goes out directly meanwhile, rather than being refused.
                 self._watcher.redirector_gone()
                 self._plan = self._make_plan(config)
-            self._choice = self._plan.choice or self._choice
+            self._choice = self._plan.configured or self._choice
             self._watcher.follow(config, self._plan)
             if await self._apply(self._changes(self._plan.state)) and not self._untold:
                 self._untold = True  # what has become of it is seen in the next turn, at once
@@ -276,10 +276,10 @@ class Agent:
         ]
 
     def _make_plan(self, config: Config) -> Plan:
-        # Not where an agent before this one has left the LAN redirected: it goes on as it is.
-        recovering = self._plan.choice is None and self.observed().lan != "proxy"
-        health = self._watcher.health()
-        return plan(config, self.facts(), health, self._means, self._choice, recovering)
+        # Not where an agent before this one has left the LAN redirected.
+        now, health = self.observed(), self._watcher.health()
+        lost = self._plan.choice is None and now.lan != "proxy"
+        return plan(config, self.facts(), health, self._means, self._choice, lost, now.processes)
 
     def facts(self) -> Facts:
         return replace(

@@ -62,7 +62,7 @@ class Alone:
                 self._health = Health(redirector=processes.listens(config.client.local_port))
             builds = find_builds(config, engine_builds(STATE_DIRECTORY))
             means = find_means(config, builds, machine)
-            self._plan = plan(config, self._facts, self._health, means)
+            self._plan = plan(config, self._facts, self._health, means, running=instances)
         self._observed = replace(
             sight.observed, state=replace(sight.observed.state, processes=instances)
         )

@@ -20,7 +20,7 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace
+from kernel.namespaces import Namespace, until
 from lab.router import Router
 from lab.snapshot import DIRECTORIES, Snapshot, leftovers, snapshot
 from unit.examples import (
@@ -129,7 +129,17 @@ class Stage:
             up = link.state == "up"
             found.append(Interface(name, device, up, link.addresses, link.gateways))
         self.space.batch(lines)
+        # The kernel adds an IPv6 address's routes when it gets round to the link's carrier.
+        own = {a.partition("/")[0] for i in found if i.up for a in i.addresses}
+        until(lambda: own <= self._local(), f"local routes for {own}")
         return tuple(found)
+
+    def _local(self) -> set[str]:
+        """Addresses with a route in the table local."""
+        lines = []
+        for version in ("-4", "-6"):
+            lines += self.run("ip", version, "route", "show", "table", "local").stdout.splitlines()
+        return {line.split()[1] for line in lines if line.startswith("local ")}
 
 
 class Agent:

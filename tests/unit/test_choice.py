@@ -247,6 +247,19 @@ def test_both_back_ends_are_named_when_none_works() -> None:
     ]
 
 
+def test_a_restarted_agent_keeps_what_its_redirector_was_told() -> None:
+    """Not the first address of the peer, but the one the running process calls."""
+    told = config(BRIDGE_CLIENT)
+    second = Choice(told.client_peers[0], "10.2.2.70")
+    before = plan(told, BRIDGE, READY, MEANS, second)
+    assert before.configured == before.choice == second
+    again = plan(told, BRIDGE, READY, MEANS, running=before.state.processes)
+    assert again == before
+    changed = config({**BRIDGE_CLIENT, "client": {**CLIENT, "local_port": "1090"}})
+    first = plan(changed, BRIDGE, READY, MEANS, running=before.state.processes)
+    assert first.choice == Choice(told.client_peers[0], "10.1.1.70")
+
+
 # --- Kernel settings -----------------------------------------------------------------------------
 
 

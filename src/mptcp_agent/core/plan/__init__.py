@@ -17,12 +17,12 @@ from ..config import PACKAGE, Config
 from ..health import Health
 from ..network import Facts
 from ..problem import Problem
-from ..state import Backend, Limits, RouterState
+from ..state import Backend, Limits, Process, RouterState
 from ..wans import WanLink, local_networks, wan_links
 from . import routing
 from .firewall import Mode, firewall, lan_devices
 from .paths import Choice, PeerAddresses, choose, resolve, used_families
-from .proxies import Proxies, proxies
+from .proxies import Proxies, proxies, running_choice
 from .sysctls import sysctls
 
 #: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
@@ -50,6 +50,8 @@ class Plan:
     wans: tuple[WanLink, ...] = ()
     peers: tuple[PeerAddresses, ...] = ()
     choice: Choice | None = None
+    configured: Choice | None = None
+    """What the redirector is told; the choice, or the last one while there is none."""
     mode: Mode = "bypass"
     proxies: Proxies = field(default_factory=Proxies)
 
@@ -61,13 +63,17 @@ def plan(
     means: Means,
     in_use: Choice | None = None,
     recovering: bool = False,
+    running: tuple[Process, ...] = (),
 ) -> Plan:
-    """``in_use`` is what was chosen last; ``recovering``: the plan before chose nothing, and
-    the LAN is not redirected."""
+    """``in_use`` is what the redirector was told last (None: by an agent before this one);
+    ``recovering``: the plan before chose nothing, and the LAN is not redirected. ``running`` are
+    the processes as they are."""
     wans = wan_links(config, facts)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
+    if in_use is None:
+        in_use = running_choice(config, facts, peers, means.builds, means.directory, running)
     choice = choose(peers, wans, health, in_use, recovering)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
@@ -106,6 +112,7 @@ def plan(
         wans=wans,
         peers=peers,
         choice=choice,
+        configured=told,
         mode=mode,
         proxies=engine,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -22,7 +22,7 @@ from ..config import PACKAGE, Config
 from ..network import Facts
 from ..problem import Problem
 from ..state import File, Process
-from .paths import Choice
+from .paths import Choice, PeerAddresses
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,24 @@ def proxies(
     return Proxies(
         engine, build, tuple(processes), tuple(files), strip, tuple(dict.fromkeys(problems))
     )
+
+
+def running_choice(
+    config: Config,
+    facts: Facts,
+    peers: Iterable[PeerAddresses],
+    builds: Mapping[str, Build],
+    directory: str,
+    running: Iterable[Process],
+) -> Choice | None:
+    """The choice a running redirector was configured for by an agent before this one: it stays,
+    or a restarted agent would end its connections. None where there is none."""
+    digests = {p.digest for p in running if p.name == "client"}
+    for choice in (Choice(p.peer, a) for p in peers for a in p.addresses) if digests else ():
+        found = proxies(config, facts, choice, builds, directory)
+        if any(p.name == "client" and p.digest in digests for p in found.processes):
+            return choice
+    return None
 
 
 def _settings(
