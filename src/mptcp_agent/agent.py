@@ -98,8 +98,8 @@ class Agent:
         self._untold = False  # the last turn changed something
 
         self._names = Names(lambda: self.look("interfaces"))
-        self._sampler = Sampler(self._machine.redirected)
         self._watcher = Watcher(self.look, self._restart_redirector)
+        self._sampler = Sampler(self._machine.redirected, self._watcher.opened)
 
     # --- Life ------------------------------------------------------------------------------
 

@@ -38,10 +38,17 @@ class _Device:
 
 
 class Sampler:
-    """``redirected`` gives the packets and bytes of the redirect rule; it may cost a process."""
+    """``redirected`` gives the packets and bytes of the redirect rule; it may cost a process.
+    ``opened`` counts the connections of this router so far."""
 
-    def __init__(self, redirected: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self, redirected: Callable[[], tuple[int, int]], opened: Callable[[], int]
+    ) -> None:
         self._redirected = redirected
+        self._opened = opened
+        self._none_since: tuple[int, Config | None] | None = None
+        """Connections opened when none was proxied, and by which configuration: until there are
+        more none is, and the kernel's table of all sockets need not be walked."""
         self._devices: dict[str, _Device] = {}
         self._before: dict[str, int] = {}
         self._paths: deque[int] = deque(maxlen=RECENT)
@@ -58,7 +65,7 @@ class Sampler:
         self._devices = {n: d for n, d in self._devices.items() if n in names}
         counted = counters.link_bytes()
         devices = tuple((n, self._traffic(n, *counted[n])) for n in sorted(names & counted.keys()))
-        found = proxied(config, plan) if config else ()
+        found = self._proxied(config, plan)
         subflows = [
             [s.local for s in c.sockets if s.state == "established"] for c in found if c.token
         ]
@@ -86,6 +93,14 @@ class Sampler:
                 {w.name for w in plan.wans if any(joinable(w, e) for e in plan.state.endpoints)},
             ),
         )
+
+    def _proxied(self, config: Config | None, plan: Plan) -> tuple[connections.Proxied, ...]:
+        now = self._opened(), config
+        if config is None or now == self._none_since:
+            return ()
+        found = proxied(config, plan)
+        self._none_since = None if found else now
+        return found
 
     def ignore_so_far(self) -> None:
         """Count MPTCP events from here on: trying out the engines made some."""

@@ -48,6 +48,9 @@ MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
 HUNG = 1.5
 #: Readings may take this share of a core, while data moves or connections wait.
 SHARE = 0.05
+#: Seconds for which proxied connections may wait for the peer in use to be reached again, before
+#: another address or peer is taken, which ends them. New ones go out directly meanwhile.
+PATIENT = 5.0
 #: Seconds without any proxied connection after which nothing is lost by changing the peer.
 IDLE_LONG = 5.0
 
@@ -71,6 +74,8 @@ class Watcher:
         self._left_out: dict[str, tuple[float, float]] = {}
         """Peers that hung: until when they are left out, and for how long that was."""
         self._busy_at = 0.0
+        self._reached_at = 0.0
+        """When the peer in use could last be reached."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._quiet_since: int | None = None
         """Connections opened when there was last nothing to watch: until there are more there
@@ -98,10 +103,20 @@ class Watcher:
             listening=self._prober.listening(),
             dead_peers=frozenset(p for p, (until, _) in self._left_out.items() if until > now),
             idle=now - self._busy_at > IDLE_LONG,
+            patient=now - self._reached_at < PATIENT,
         )
+
+    def opened(self) -> int:
+        """TCP connections of this router so far, the agent's own probes of paths left out."""
+        return counters.tcp_opened() - self._prober.attempts
 
     def follow(self, config: Config, plan: Plan) -> None:
         """Watch what this plan uses."""
+        if plan.choice or self._plan.choice:
+            self._reached_at = time.monotonic()
+        if self._plan.choice and not plan.choice:
+            later = asyncio.get_running_loop().call_later
+            later(PATIENT + 0.1, self._look, "health")
         self._config, self._plan = config, plan
         if plan.choice and plan.choice.address != self._tunnel_to:
             self._tunnel_to = plan.choice.address
@@ -239,7 +254,7 @@ class Watcher:
         piled_up, most = 0.0, 0
         """Since when connections wait to be accepted without getting fewer; 0 = none waits."""
         while True:
-            if self._quiet_since == self._opened():
+            if self._quiet_since == self.opened():
                 await asyncio.sleep(IDLE)
                 continue
             started = time.monotonic()
@@ -310,7 +325,7 @@ class Watcher:
         if config is None or config.client is None:
             return [], 0, 0.0
         began = time.thread_time()
-        opened = self._opened()
+        opened = self.opened()
         found: list[TcpSocket] = []
         for port in {p.port for p in config.client_peers}:
             try:
@@ -321,10 +336,6 @@ class Watcher:
         backlog = _backlog(config.client.local_port)
         self._quiet_since = None if found or backlog else opened
         return found, backlog, time.thread_time() - began
-
-    def _opened(self) -> int:
-        """Connections so far that are not the agent's own probes of paths."""
-        return counters.tcp_opened() - self._prober.attempts
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)

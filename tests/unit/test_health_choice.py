@@ -67,6 +67,7 @@ def healths(draw: st.DrawFn) -> Health:
         listening=draw(SOME_ADDRESSES),
         dead_peers=draw(st.frozensets(st.sampled_from(["r7000", "r6000"]))),
         idle=draw(st.booleans()),
+        patient=draw(st.booleans()),
     )
 
 
@@ -127,7 +128,8 @@ def test_nothing_is_chosen_only_when_there_is_nothing(
     if choose(PEERS, links, health, now) is None:
         for choice in CHOICES:
             seen = now is None or choice == now or choice.address in health.listening
-            assert not (seen and reachable(links, health, choice))
+            waits = now is not None and choice != now and health.patient and not health.idle
+            assert waits or not (seen and reachable(links, health, choice))
 
 
 @settings(max_examples=500)
@@ -138,6 +140,15 @@ def test_what_is_in_use_stays_while_it_carries_anything(
     """A change ends the connections of the proxy."""
     if reachable(links, health, now) and not health.idle:
         assert choose(PEERS, links, health, now) == now
+
+
+@given(wans(), healths(), st.sampled_from(CHOICES))
+def test_connections_are_given_time_to_come_back(
+    links: tuple[WanLink, ...], health: Health, now: Choice
+) -> None:
+    """Nothing else is chosen for a while, so that the proxy they run in is not changed."""
+    busy = replace(health, idle=False, patient=True)
+    assert choose(PEERS, links, busy, now) in (now, None)
 
 
 @given(wans(), healths(), st.sampled_from(CHOICES))

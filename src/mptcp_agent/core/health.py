@@ -34,7 +34,8 @@ class Health:
     ``redirector``: the local proxy process accepts connections. ``refused``: addresses that
     can be reached, but nobody listens there; ``answering``: somebody does; ``listening``: and
     has done so for a while. ``dead_peers``: peers (section names) that accept connections and
-    do nothing with them. ``idle``: no proxied connection would be cut by changing the peer.
+    do nothing with them. ``idle``: no proxied connection would be cut by changing the peer;
+    ``patient``: such connections wait, and not for long yet, for what is in use to come back.
     """
 
     paths: tuple[PathHealth, ...] = ()
@@ -44,6 +45,7 @@ class Health:
     listening: frozenset[str] = frozenset()
     dead_peers: frozenset[str] = frozenset()
     idle: bool = True
+    patient: bool = False
 
     def path(self, wan: str, address: str) -> PathHealth:
         for path in self.paths:

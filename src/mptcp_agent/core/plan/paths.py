@@ -74,8 +74,9 @@ def choose(
     """The first peer that can be reached, by its first address that can be.
 
     What is in use (``now``) stays as long as it can be reached at all: a change restarts the
-    proxy process and ends its connections. It gives way to a better peer when there are none,
-    and in any case only to an address at which somebody was seen to listen. ``recovering``:
+    proxy process and ends its connections, which may come to life again after an outage. It
+    gives way to a better peer when there are none, and in any case only to an address at which
+    somebody was seen to listen. ``recovering``:
     the LAN goes out directly now, and is not switched to a tunnel that leads nowhere: somebody
     has to answer first.
     """
@@ -98,9 +99,10 @@ def choose(
             found.append(Choice(peer.peer, address))
     best = found[0] if found else None
     if now is not None and not health.idle:
-        for choice in found:
-            if (choice.peer.name, choice.address) == (now.peer.name, now.address):
-                best = choice
+        kept = [c for c in found if (c.peer.name, c.address) == (now.peer.name, now.address)]
+        if not kept and health.patient:
+            return None
+        best = kept[0] if kept else best
     if best and recovering and best.address not in health.answering:
         return None  # it soon answers, or is known not to
     return best
