@@ -53,15 +53,12 @@ EVERYTHING = PARTS | ASKED
 #: Seconds. A look at everything although nothing was heard: for changes that make no event
 #: (a sysctl, a file, iptables rules).
 SLOW_TIMER = 60.0
-#: netifd is asked so long (s) after the kernel told of a link or an address: it needs a moment
-#: itself, and what is dead in the kernel is dead whatever netifd says.
-NETIFD_LATER = 0.05
-#: Between attempts to reach ubusd again.
-RECONNECT = 0.5
-#: While a proxy process is expected to start listening or to be started again.
-WATCH_START = 0.1
-#: After a look that failed by a bug.
-FAULT_PAUSE = 1.0
+#: Routes are read and netifd is asked so long (s) after the kernel told of a link or an address:
+#: netifd needs a moment itself, and what is dead in the kernel is dead whatever netifd says.
+REST_LATER = 0.05
+#: Seconds between attempts to reach ubusd again, between looks at a proxy that is to start, and
+#: after a look that failed by a bug.
+RECONNECT, WATCH_START, FAULT_PAUSE = 0.5, 0.1, 1.0
 #: Left here by the init script: stop without cleaning up, another agent takes over at once.
 HANDOVER = f"{STATE_DIRECTORY}/handover"
 
@@ -80,7 +77,7 @@ class Agent:
         self._news = asyncio.Event()
         self._dirty: set[str] = set(EVERYTHING)
         self._pace = Pace()
-        self._netifd_due: asyncio.TimerHandle | None = None
+        self._rest_due: asyncio.TimerHandle | None = None
         self._stopping = False
 
         self._asked = asyncio.Event()
@@ -208,15 +205,18 @@ class Agent:
         parts = events.drain()
         if "firewall" in parts:
             self.look("firewall")
-        if parts - {"firewall"}:
-            self.look("netlink", "sysctls")
-        if parts & {"links", "addresses"} and self._netifd_due is None:
-            later = asyncio.get_running_loop().call_later
-            self._netifd_due = later(NETIFD_LATER, self._look_at_netifd)
+        if parts & {"links", "addresses"}:
+            # What is dead is acted on at once; what the kernel did besides shows a little later.
+            self.look("links")
+            if self._rest_due is None:
+                later = asyncio.get_running_loop().call_later
+                self._rest_due = later(REST_LATER, self._look_at_the_rest)
+        elif parts & {"routes", "rules"} and self._rest_due is None:
+            self.look("routing", "sysctls")
 
-    def _look_at_netifd(self) -> None:
-        self._netifd_due = None
-        self.look("interfaces")
+    def _look_at_the_rest(self) -> None:
+        self._rest_due = None
+        self.look("routing", "sysctls", "interfaces")
 
     # --- One turn --------------------------------------------------------------------------
 

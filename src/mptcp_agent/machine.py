@@ -38,9 +38,9 @@ from .system.iptables import Iptables
 from .system.nftables import Nftables
 from .system.routes import Routing
 
-#: Parts that are looked at on their own; ``netlink`` is links, addresses, routes, rules and
-#: endpoints, which cost a millisecond or two together.
-PARTS = frozenset({"netlink", "firewall", "files", "sysctls"})
+#: Parts that are looked at on their own. ``links`` (and addresses) decide what is dead, and are
+#: read in a millisecond; ``routing`` is routes, rules, endpoints and limits, several times that.
+PARTS = frozenset({"links", "routing", "firewall", "files", "sysctls"})
 
 
 def part_of(item: Item) -> str:
@@ -55,7 +55,7 @@ def part_of(item: Item) -> str:
         case Process():
             return ""
         case _:
-            return "netlink"
+            return "routing"
 
 
 STATE_DIRECTORY = "/var/run/mptcp-proxy"
@@ -133,9 +133,15 @@ class Machine:
             except AgentError as error:
                 problems[part] = Problem(where, str(error))
 
-        def netlink() -> None:
-            nonlocal facts, state, foreign
-            facts = replace(facts, links=self._routing.links(), addresses=self._routing.addresses())
+        def links() -> None:
+            nonlocal facts, parts
+            found = self._routing.links()
+            if {link.name for link in found} != {link.name for link in facts.links}:
+                parts |= {"sysctls"}  # a new device has settings of its own
+            facts = replace(facts, links=found, addresses=self._routing.addresses())
+
+        def routing() -> None:
+            nonlocal state, foreign
             routes, rules = self._routing.observe()
             endpoints, foreign = self._paths.observe()
             state = replace(
@@ -164,7 +170,8 @@ class Machine:
             facts = replace(facts, sysctls=values, memory=facts.memory or memory_total())
             state = replace(state, sysctls=tuple(Sysctl(k, v) for k, v in values))
 
-        look("netlink", "kernel", netlink)
+        look("links", "kernel", links)
+        look("routing", "kernel", routing)
         look("firewall", "firewall", firewall)
         look("files", self._config_directory, generated)
         look("sysctls", "sysctl", sysctls)

@@ -120,6 +120,12 @@ class Routing:
 
         The replacement is atomic: a packet finds the old route or the new one.
         """
+        try:
+            self._put(route, "add")  # mostly it is free: a link has come
+            return
+        except (NetlinkError, OSError) as error:
+            if code(error) != errno.EEXIST:
+                raise KernelError(f"{spell(route)}: {text(error)}; {_way_out(route)}") from error
         slot = self._slot(route)
         foreign = [m["proto"] for m in slot if m["proto"] != ROUTE_PROTOCOL]
         if foreign:
@@ -134,16 +140,19 @@ class Routing:
             for _ in slot:
                 self.remove_route(route)
         try:
-            request = from_route(route)
-            try:
-                self._netlink.request(lambda ip: ip.route("replace", **request))
-            except NetlinkError as error:
-                if route.gateway is None or code(error) not in _OFF_LINK:
-                    raise
-                # A gateway that no network of the device covers, as on /32 links.
-                self._netlink.request(lambda ip: ip.route("replace", **request, flags=_ONLINK))
+            self._put(route, "replace")
         except (NetlinkError, OSError) as error:
             raise KernelError(f"{spell(route)}: {text(error)}; {_way_out(route)}") from error
+
+    def _put(self, route: Route, how: str) -> None:
+        request = from_route(route)
+        try:
+            self._netlink.request(lambda ip: ip.route(how, **request))
+        except NetlinkError as error:
+            if route.gateway is None or code(error) not in _OFF_LINK:
+                raise
+            # A gateway that no network of the device covers, as on /32 links.
+            self._netlink.request(lambda ip: ip.route(how, **request, flags=_ONLINK))
 
     def remove_route(self, route: Route) -> None:
         """Take the agent's route out of its place; fine where it is gone already."""
