@@ -184,12 +184,8 @@ class Agent:
         return not self._bus.connected or self._starting() or self._retries.pending()
 
     def _patience(self) -> float:
-        delays = [SLOW_TIMER, self._retries.next_in()]
-        if not self._bus.connected:
-            delays.append(RECONNECT)
-        if self._starting():
-            delays.append(WATCH_START)
-        return max(0.0, min(delays))
+        soon = [RECONNECT] * (not self._bus.connected) + [WATCH_START] * self._starting()
+        return max(0.0, min(SLOW_TIMER, self._retries.next_in(), *soon))
 
     def _starting(self) -> bool:
         """A proxy process should run, or listen, and does not yet."""
@@ -262,9 +258,13 @@ class Agent:
                 continue
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
             self._names.want(host for peer in config.client_peers for host in peer.address)
-            builds = await asyncio.to_thread(find_builds, config, self._engines)
-            self._means = await self._work(find_means, config, builds, self._machine)
-            await self._work(self._sampler.ignore_so_far)
+            try:
+                builds = await asyncio.to_thread(find_builds, config, self._engines)
+                self._means = await self._work(find_means, config, builds, self._machine)
+                await self._work(self._sampler.ignore_so_far)
+            except Exception:
+                self._asked.set()  # once more, after this is said
+                raise
             self._config, self._settled = config, False
             log.info("configuration read")
             self.look()
@@ -282,14 +282,16 @@ class Agent:
         return plan(config, self.facts(), health, self._means, self._choice, lost, now.processes)
 
     def facts(self) -> Facts:
+        sampled = self._sampler.sampled
         return replace(
             self._sight.facts,
             interfaces=self._daemons.interfaces or (),
             resolved=self._names.resolved,
-            send_rate=self._sampler.sampled.send_rate,
-            receive_rate=self._sampler.sampled.receive_rate,
-            round_trip=self._sampler.sampled.round_trip,
-            paths=self._sampler.sampled.paths,
+            send_rate=sampled.send_rate,
+            receive_rate=sampled.receive_rate,
+            steady=sampled.steady,
+            round_trip=sampled.round_trip,
+            paths=sampled.paths,
         )
 
     def observed(self) -> RouterState:
@@ -385,8 +387,6 @@ class Agent:
         config, problems = read_config(self._bus.call, self._schema)
         planned = self._make_plan(config)
         return self._changes(planned.state), (*problems, *planned.problems)
-
-    # --- Helpers ---------------------------------------------------------------------------
 
     async def _sample(self) -> None:
         """Counters and rates, at an interval; what costs more only while somebody looks."""

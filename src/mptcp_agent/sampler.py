@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .core import connections, joins
 from .core.config import Config
 from .core.plan import Plan
+from .core.plan.buffers import TELLING_RATE
 from .core.sockets import TcpSocket
 from .core.state import Endpoint
 from .core.view import DeviceTraffic, Sampled
@@ -26,6 +27,8 @@ INTERVAL = 3.0
 POINTS = 100
 #: Samples that count as lately: a minute.
 RECENT = 20
+#: Samples of a stream, one at each end and its beginning's, that say little of its rate.
+ENDS = 3
 
 
 @dataclass
@@ -77,6 +80,7 @@ class Sampler:
             points=POINTS,
             devices=devices,
             send_rate=sum(max(t.tx_rates[-RECENT:], default=0) for _, t in devices),
+            steady=self._steady(devices),
             receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
             round_trip=self._round_trip(found),
             paths=max(self._paths),
@@ -109,6 +113,11 @@ class Sampler:
     def _counters(self) -> dict[str, int]:
         now = counters.mptcp_counters()
         return {name: value - self._before.get(name, 0) for name, value in now.items()}
+
+    def _steady(self, devices: Iterable[tuple[str, DeviceTraffic]]) -> bool:
+        """Whether traffic was seen in some whole intervals: at its ends it fills only parts."""
+        rates = [(*t.rx_rates[-RECENT:], *t.tx_rates[-RECENT:]) for _, t in devices]
+        return any(sum(r > TELLING_RATE for r in each) > ENDS for each in rates)
 
     def _round_trip(self, found: tuple[connections.Proxied, ...]) -> float:
         """Of the slowest path; stays as it was while nobody uses the paths."""

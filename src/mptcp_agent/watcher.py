@@ -199,11 +199,13 @@ class Watcher:
                 continue
 
     async def _probe_tunnel(self, number: int) -> None:
+        began = time.monotonic()
         outcome = await probes.through(2 * TUNNEL.timeout)
         now = time.monotonic()
         if outcome == "answered":
-            # What waited in a hung server tells how long it hung, not how slow the tunnel is.
-            waited = self._tunnel.state == "down"
+            # What waited in a hung server tells how long it hung, not how slow the tunnel is; it
+            # all comes at once, the first ones bring the tunnel up.
+            waited = self._tunnel.state == "down" or began < self._tunnel.since
             self._tunnel_is(path_health.answered(self._tunnel, number, now, waited))
         elif outcome in ("unsent", "refused"):  # refused: the redirector is gone, which is heard of
             self._tunnel = path_health.unsent(self._tunnel, number, now)

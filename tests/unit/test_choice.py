@@ -328,11 +328,11 @@ def test_buffer_limits_once_set_stay(
         assert settled[0] <= settled[1] <= settled[2]
         assert wanted(config(role), facts, settled)[0] == settled
         if settled[2] > present[2]:
-            share = (memory or buffers.SOME_MEMORY) // buffers.MEMORY_SHARE
+            share = (memory or buffers.SOME_MEMORY) // buffers.RECEIVE_SHARE
             assert settled[2] <= max(share, buffers.LEAST_SEND)
 
 
-SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20}
+SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20, "steady": True}
 
 
 @pytest.mark.parametrize(
@@ -344,6 +344,7 @@ SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20}
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6, "paths": 1}, 1152, "over 1 subflow at a"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6}, 256, "10 Mbit/s"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 5e9}, 4096, "5000 Mbit/s"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "steady": False}, 4096, "measuring"),
         # What is received is sent on at home only.
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "receive_rate": 40e6}, 256, "10 Mbit/s"),
         (BRIDGE_SERVER, {**SEEN, "send_rate": 10e6, "receive_rate": 40e6}, 960, "40 Mbit/s lately"),
@@ -362,9 +363,9 @@ def test_what_may_be_sent_ahead(
     ("memory", "present", "start", "most"),
     [
         (256 << 20, (4096, 131072, 6 << 20), 4 << 20, 6 << 20),
-        (128 << 20, (4096, 131072, 1 << 20), 2 << 20, 2 << 20),
-        (64 << 20, (4096, 131072, 512 << 10), 1 << 20, 1 << 20),
-        (0, (4096, 131072, 1 << 20), 2 << 20, 2 << 20),
+        (128 << 20, (4096, 131072, 1 << 20), 4 << 20, 4 << 20),
+        (64 << 20, (4096, 131072, 512 << 10), 2 << 20, 2 << 20),
+        (0, (4096, 131072, 1 << 20), 4 << 20, 4 << 20),
         (1 << 30, (4096, 8 << 20, 32 << 20), 8 << 20, 32 << 20),
     ],
 )

@@ -54,6 +54,8 @@ class Facts:
     send_rate: float = 0.0
     """bit/s that all WANs together have lately sent at their best; 0 = not measured."""
     receive_rate: float = 0.0
+    steady: bool = False
+    """Enough readings with traffic lately: the rates are not of a stream's first moment."""
     round_trip: float = 0.0
     """Seconds, of the slowest path in use while it is not busy; 0 = not measured."""
     paths: int = 0

@@ -54,6 +54,8 @@ class Sampled:
     send_rate: float = 0.0
     """bit/s that all WANs together have sent at their best, of the last minute."""
     receive_rate: float = 0.0
+    steady: bool = False
+    """Enough of the last minute's samples saw traffic."""
     round_trip: float = 0.0
     """Seconds: the longest of the subflows' shortest round trips; 0 = no subflow."""
     paths: int = 0

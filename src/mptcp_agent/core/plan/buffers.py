@@ -27,8 +27,9 @@ RECEIVE = 4 << 20
 BEHIND_A_HOLE = 4
 #: Bytes for each subflow, while nothing has been measured, and the least.
 SEND, LEAST_SEND = 512 << 10, 256 << 10
-#: At most this share of the memory for one connection: 2 MiB of 128 MB, 4 MiB of 256 MB.
-MEMORY_SHARE = 64
+#: At most these shares of the memory for one connection: of 128 MB 4 MiB behind a hole, and
+#: 2 MiB to send. With 2 MiB for both a receiver had no room for what two subflows may send.
+RECEIVE_SHARE, SEND_SHARE = 32, 64
 #: Memory where it is unknown.
 SOME_MEMORY = 128 << 20
 #: No connection needs more: 1 Gbit/s at 60 ms.
@@ -51,7 +52,7 @@ def receiving(config: Config, facts: Facts, present: Values) -> tuple[Values, st
     """tcp_rmem and the reason, from the present values. Not for ``buffers off``."""
     low, start, most = present
     wanted = max(RECEIVE, BEHIND_A_HOLE * _product(facts.receive_rate, facts.round_trip))
-    ample = min(wanted, _affordable(facts))
+    ample = min(wanted, _affordable(facts, RECEIVE_SHARE))
     if config.globals.buffers != "auto":
         most = int(config.globals.buffers)
         return _fitting(low, max(start, ample), most), "set in the configuration"
@@ -83,12 +84,15 @@ def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
         reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
     if max(facts.send_rate, facts.receive_rate if onward else 0.0) < TELLING_RATE:
         return present, "stays as it was while little is sent"
-    target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts))
+    target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts, SEND_SHARE))
+    if target < present and not facts.steady:
+        # The first reading of a stream saw a part of a second of it: that would hold it back.
+        return present, "measuring"
     return (present if abs(target - present) <= STEP * target else target), reason
 
 
-def _affordable(facts: Facts) -> int:
-    return min((facts.memory or SOME_MEMORY) // MEMORY_SHARE, CEILING)
+def _affordable(facts: Facts, share: int) -> int:
+    return min((facts.memory or SOME_MEMORY) // share, CEILING)
 
 
 def _product(rate: float, round_trip: float) -> int:

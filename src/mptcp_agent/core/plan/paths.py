@@ -76,9 +76,8 @@ def choose(
     What is in use (``now``) stays as long as it can be reached at all: a change restarts the
     proxy process and ends its connections, which may come to life again after an outage. It
     gives way to a better peer when there are none, and in any case only to an address at which
-    somebody was seen to listen. ``recovering``:
-    the LAN goes out directly now, and is not switched to a tunnel that leads nowhere: somebody
-    has to answer first.
+    somebody was seen to listen. ``recovering``: the LAN goes out directly now, and is not
+    switched to a tunnel that leads nowhere: somebody has to answer first.
     """
     if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
         now = None  # no longer configured
