@@ -138,26 +138,27 @@ def iperf(
     try:
         _wait_listening(server, port)
         prefix = ["mptcpize", "run"] if mptcp else []
-        argv = [*prefix, "iperf3", "-J", "-c", target, "-p", str(port), "-t", str(round(seconds))]
-        argv += ["-O", str(round(omit)), "-P", str(streams), "--get-server-output"]
+        argv = [*prefix, "iperf3", "-J", "-c", target, "-p", str(port), "--get-server-output"]
+        argv += ["-t", str(round(omit + seconds)), "-P", str(streams)]
         argv += ["-R"] if way == "down" else []
         done = client.run(*argv, check=False, timeout=seconds + omit + 30)
         answer = json.loads(done.stdout or "{}")
         if "error" in answer or not answer:
             raise LabError(f"iperf3 to {target}: {answer.get('error', done.stderr)}")
-        return _received(answer if way == "down" else answer["server_output_json"])
+        return _received(answer if way == "down" else answer["server_output_json"], omit)
     finally:
         listener.kill()
         listener.wait()
 
 
-def _received(receiver: dict[str, Any]) -> float:
+def _received(receiver: dict[str, Any], omit: float) -> float:
     """Return the goodput in Mbit/s from what the receiving iperf3 counted, second by second.
 
     Its own total is up to 3 % high: it counts what the proxies still hold when the sender stops.
+    Its ``--omit`` now and then calls the second in which it ends two seconds.
     """
     sums = [interval["sum"] for interval in receiver["intervals"]]
-    whole = [each for each in sums if not each["omitted"] and each["seconds"] > 0.9]
+    whole = [each for each in sums if each["start"] > omit - 0.5 and each["seconds"] > 0.9]
     return float(sum(s["bytes"] for s in whole) * 8e-6 / sum(s["seconds"] for s in whole))
 
 

@@ -38,10 +38,12 @@ CEILING = 16 << 20
 TELLING_RATE = 2_000_000
 #: Added to the shortest round trip (s): the queue that a busy link has at least.
 QUEUE = 0.010
-#: A server sends what its clients upload on to destinations as far away (s) as this.
+#: A server sends what its clients upload on to destinations as far away (s) as this. Not more than
+#: ``SEND`` for it: what the subflows of a download hold together has to fit behind a hole at the
+#: client. With 1.6 MB for each, one download in eight stood still for seconds.
 ONWARD = 0.2
 #: Limits are multiples of this many bytes: nobody reads the rest.
-ROUND = 64 << 10
+ROUND, RECEIVE_ROUND = 64 << 10, 1 << 20
 #: A new limit has to differ by this share to be worth a change.
 STEP = 0.2
 
@@ -51,7 +53,8 @@ Values = tuple[int, int, int]
 def receiving(config: Config, facts: Facts, present: Values) -> tuple[Values, str]:
     """tcp_rmem and the reason, from the present values. Not for ``buffers off``."""
     low, start, most = present
-    wanted = max(RECEIVE, BEHIND_A_HOLE * _product(facts.receive_rate, facts.round_trip))
+    behind = BEHIND_A_HOLE * _product(facts.receive_rate, facts.round_trip)
+    wanted = max(RECEIVE, -(-behind // RECEIVE_ROUND) * RECEIVE_ROUND)
     ample = min(wanted, _affordable(facts, RECEIVE_SHARE))
     if config.globals.buffers != "auto":
         most = int(config.globals.buffers)
@@ -78,7 +81,7 @@ def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
         f"follows the {facts.send_rate / 1e6:.0f} Mbit/s lately sent over {paths} "
         f"subflow{'s' if paths > 1 else ''} at a round trip of {facts.round_trip * 1000:.0f} ms"
     )
-    onward = int(facts.receive_rate / 8 * ONWARD) if config.server else 0
+    onward = min(int(facts.receive_rate / 8 * ONWARD), SEND) if config.server else 0
     if onward > target:
         target = onward
         reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
