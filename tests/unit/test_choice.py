@@ -155,6 +155,18 @@ def test_endpoints(sections: Sections, seen: Health, expected: dict[str, str]) -
     assert flags(plan(config(sections), BRIDGE, seen, MEANS).state) == expected
 
 
+def test_a_family_that_a_wan_does_not_carry_has_no_endpoint_there() -> None:
+    """After a carrier's return IPv6 may answer seconds before ARP does, and the kernel does not
+    repeat a join that no neighbour answered."""
+    sections: Sections = {
+        "r": {**PEER, "address": ["198.51.100.70", "2001:db8:70::1"]},
+        "client": section("client", peer="r"),
+        **{f"wan{n}": section("wan", interface=f"wan{n}") for n in (1, 2)},
+    }
+    found = plan(config(sections), eight("4", "6"), health(("wan1", "198.51.100.70")), MEANS).state
+    assert [e.address for e in found.endpoints] == ["2001:db8:1::2", "10.2.0.2", "2001:db8:2::2"]
+
+
 def eight(*families: str) -> Facts:
     """Six WANs with an address of each family."""
     addresses = {"4": "10.{0}.0.2/24", "6": "2001:db8:{0}::2/64"}

@@ -311,13 +311,22 @@ def test_other_settings_never_delay_a_probe(next_at: float, old: float, new: flo
     assert (other.state, other.waiting) == (path.state, path.waiting)
 
 
-def test_a_link_that_was_lost_is_used_at_once_when_it_returns() -> None:
+def test_a_link_that_was_lost_is_used_with_its_first_answer() -> None:
     path = Path(Settings(), state="up", rtt=0.03, deviation=0.01, overdue=2, burst=False)
     path, _ = path_health.sent(path, 0.0)
     lost = path_health.link_lost(path, 1.0, "no carrier")
-    assert (lost.state, lost.cause, lost.since) == ("unknown", "no carrier", 1.0)
+    assert (lost.state, lost.cause, lost.since) == ("down", "no carrier", 1.0)
     assert (lost.waiting, lost.overdue, lost.burst) == ((), 0, True)
     assert (lost.rtt, lost.deviation) == (0.03, 0.01)
+    asked, number = path_health.sent(lost, 2.0)
+    back = path_health.answered(asked, number, 2.03)
+    assert (back.state, back.link_lost, back.needed) == ("up", False, Settings().recover)
+
+
+def test_a_returned_link_that_cannot_be_probed_yet_is_asked_again_soon() -> None:
+    lost = path_health.link_lost(Path(Settings(interval=30)), 1.0, "no carrier")
+    asked, number = path_health.sent(lost, 1.1)
+    assert path_health.unsent(asked, number, 1.1).next_at == pytest.approx(1.1 + DOWN_INTERVAL)
 
 
 @given(st.lists(st.floats(0.01, 20), min_size=1, max_size=30))
@@ -329,9 +338,9 @@ def test_a_link_that_flaps_has_to_prove_itself(pauses: list[float]) -> None:
         path = path_health.link_lost(path, now, "no carrier")
         lately = [t for t in falls if now - t < path_health.FLAPPING_WINDOW]
         flapping = len(lately) >= path_health.FLAPPING_FALLS
-        assert path.state == ("down" if flapping else "unknown")
-    remembered = sum(now - t < path_health.FLAP_MEMORY for t in falls)
-    assert path.needed == min(2 + max(0, remembered - 1), path_health.MOST_RECOVER)
+        remembered = sum(now - t < path_health.FLAP_MEMORY for t in falls)
+        proofs = min(2 + max(0, remembered - 1), path_health.MOST_RECOVER)
+        assert (path.state, path.needed) == ("down", proofs if flapping else 1)
 
 
 def test_a_path_down_for_long_is_asked_more_rarely() -> None:

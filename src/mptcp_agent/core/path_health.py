@@ -9,6 +9,7 @@ and what time it is. All times are seconds of one clock that never goes back.
     up        ``fail`` probes overdue   down
     down      ``recover`` answered      up     (more after flapping, see below)
     any       probe could not be sent   same   (no route, no address: not the path's fault)
+    any       its link was lost         down   one answered brings it back (more after flapping)
 
 An *overdue* probe is one without an answer for longer than a path as slow as this one is known
 to be would take; its answer still counts when it comes late: slow is not dead. In *calm* one
@@ -85,6 +86,8 @@ class Path:
     """Probes overdue in a row."""
     good: int = 0
     """Probes answered in a row while down."""
+    link_lost: bool = False
+    """Down since its link was: its first answer shows that it is back."""
     falls: tuple[float, ...] = ()
     number: int = 0
     sent_at: float = float("-inf")
@@ -107,6 +110,8 @@ class Path:
     @property
     def needed(self) -> int:
         """Good probes in a row that make it up again."""
+        if self.link_lost:
+            return 1
         return min(self.settings.recover + max(0, len(self.falls) - 1), MOST_RECOVER)
 
 
@@ -123,13 +128,7 @@ def wake_at(path: Path) -> float:
 def sent(path: Path, now: float) -> tuple[Path, int]:
     """A probe went out; its number."""
     number = path.number + 1
-    if path.burst:
-        pause = path.spacing
-    elif path.state == "down":
-        pause = max(DOWN_INTERVAL, (now - path.since) * DOWN_SHARE)
-        pause = min(pause, path.settings.interval)
-    else:
-        pause = path.settings.interval
+    pause = path.spacing if path.burst else _calm(path, now)
     # Answers that come after more than a time-out are of no use to anybody.
     waiting = tuple(p for p in path.waiting if now - p.sent < 2 * path.settings.timeout)
     return replace(
@@ -142,11 +141,18 @@ def sent(path: Path, now: float) -> tuple[Path, int]:
     ), number
 
 
+def _calm(path: Path, now: float) -> float:
+    """Seconds between probes while there is no hurry."""
+    if path.state != "down":
+        return path.settings.interval
+    return min(max(DOWN_INTERVAL, (now - path.since) * DOWN_SHARE), path.settings.interval)
+
+
 def unsent(path: Path, number: int, now: float) -> Path:
     """The probe could not be sent: nothing is learnt, and there is no hurry to try again."""
     waiting = tuple(p for p in path.waiting if p.number != number)
     return replace(
-        path, waiting=waiting, burst=False, next_at=max(path.next_at, now + path.settings.interval)
+        path, waiting=waiting, burst=False, next_at=max(path.next_at, now + _calm(path, now))
     )
 
 
@@ -172,8 +178,9 @@ def answered(path: Path, number: int, now: float, repeated: bool = False) -> Pat
         # The next good probe is asked for at once: two round trips settle it.
         return replace(path, burst=True, next_at=now)
     # What was lost while it was dead says nothing of the path that came back.
+    cause = f"{path.good} probes answered in a row" if path.good > 1 else "probes are answered"
     path = replace(path, good=0, burst=False, loss=0.0, next_at=now + path.settings.interval)
-    return _turn(path, "up", now, f"{path.needed} probes answered in a row")
+    return _turn(replace(path, link_lost=False), "up", now, cause)
 
 
 def _with_lost(loss: float, probes: int) -> float:
@@ -235,12 +242,14 @@ def resettled(path: Path, settings: Settings, now: float) -> Path:
 
 
 def link_lost(path: Path, now: float, why: str) -> Path:
-    """The WAN's link went down. Comes back as unknown, which is used at once, unless it
-    flaps: then it has to prove itself with probes like any path that was down."""
+    """The WAN's link went down. When it returns a probe goes ahead of everything else: a modem or
+    a switch has its carrier long before it forwards, and the kernel does not repeat a join that
+    no neighbour answered (EHOSTUNREACH). A link that flaps has to prove itself like any path
+    that was down."""
     falls = (*(f for f in path.falls if now - f < FLAP_MEMORY), now)
     flapping = sum(1 for f in falls if now - f < FLAPPING_WINDOW) >= FLAPPING_FALLS
     fresh = Path(path.settings, falls=falls, rtt=path.rtt, deviation=path.deviation)
-    return _turn(fresh, "down" if flapping else "unknown", now, why)
+    return _turn(replace(fresh, link_lost=not flapping), "down", now, why)
 
 
 #: So many falls of the link within so many seconds are flapping.

@@ -25,6 +25,7 @@ from ..state import (
     TABLE_PEERS,
     Endpoint,
     EndpointFlag,
+    Family,
     Route,
     Rule,
     family,
@@ -34,6 +35,7 @@ from .paths import PeerAddresses, failed_wans, usable_wans, used_families
 
 #: Endpoints the kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp/protocol.h.
 MAX_ENDPOINTS = 8
+FAMILIES: tuple[Family, Family] = (4, 6)
 
 
 def routes(
@@ -142,26 +144,28 @@ def endpoints(
     health: Health,
     in_use: tuple[str, ...],
 ) -> tuple[Endpoint, ...]:
-    """One endpoint per address of each healthy WAN: subflow for the client role, signal for
-    the server role. A signal endpoint stays while only probes fail: the kernel announces an
-    address once, and not again after it came back (mptcp_net-next issues 501, 502).
+    """One endpoint per address of each WAN that is healthy in the address's family: subflow for
+    the client role, signal for the server role. A signal endpoint stays while only probes fail:
+    the kernel announces an address once, and not again after it came back (mptcp_net-next
+    issues 501, 502).
 
     ``in_use`` are the addresses of the peer in use.
     """
-    failed = failed_wans(wans, health, in_use)
+    failed = {
+        fam: failed_wans(wans, health, tuple(a for a in in_use if family(a) == fam))
+        for fam in FAMILIES
+    }
     families = used_families(config, peers)
     found: list[Endpoint] = []
     for wan in wans:
         if not wan.up or wan.section.role == "off" or wan.device is None:
             continue
-        flags: set[EndpointFlag] = set()
-        if config.client and wan.name not in failed:
-            flags.add("subflow")
-            if wan.section.role == "backup":
-                flags.add("backup")
-        if config.server:
-            flags.add("signal")
         for own in wan.addresses:
+            flags: set[EndpointFlag] = {"signal"} if config.server else set()
+            if config.client and wan.name not in failed[own.family]:
+                flags.add("subflow")
+                if wan.section.role == "backup":
+                    flags.add("backup")
             if flags and families[own.family == 6]:
                 number = ENDPOINT_IDS.start + 2 * wan.index + (own.family == 6)
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
