@@ -17,11 +17,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from .core import describe, joins
+from .applier import Applier
+from .core import joins
 from .core.config import Config
 from .core.diff import Change, diff
 from .core.network import Facts
@@ -29,16 +29,16 @@ from .core.options import Schema
 from .core.plan import Means, Plan, buffers, plan
 from .core.plan.paths import Choice
 from .core.problem import Problem
-from .core.state import Process, RouterState
+from .core.state import RouterState
 from .core.view import ProcessView, View
 from .daemons import ASKED, Daemons
-from .errors import AgentError, ServiceError
+from .errors import ServiceError
 from .machine import PARTS, STATE_DIRECTORY, Machine, Sight, part_of
 from .means import engine_builds, find_builds, find_means, read_config
 from .names import Names
 from .pace import Pace
 from .publisher import Publisher
-from .retry import Retries, for_ever
+from .retry import for_ever
 from .sampler import Sampler
 from .system.bus import Bus
 from .system.netlink_events import NetlinkEvents
@@ -59,6 +59,8 @@ REST_LATER = 0.05
 #: Seconds between attempts to reach ubusd again, between looks at a proxy that is to start, and
 #: after a look that failed by a bug.
 RECONNECT, WATCH_START, FAULT_PAUSE = 0.5, 0.1, 1.0
+#: Seconds until it is looked again for what was not found to work with.
+MEANS_AGAIN = 30.0
 #: Left here by the init script: stop without cleaning up, another agent takes over at once.
 HANDOVER = f"{STATE_DIRECTORY}/handover"
 
@@ -87,15 +89,12 @@ class Agent:
         self._sight = Sight()
         self._plan = Plan()
         self._choice: Choice | None = None
-        self._retries = Retries()
-        self._restoring: Problem | None = None
-        self._settled = False
-        """What a former configuration had changed is put back."""
+        self._applier = Applier(self._machine, self._daemons.services, self._work)
         self._fault: Problem | None = None
         self._untold = False  # the last turn changed something
 
         self._names = Names(lambda: self.look("interfaces"))
-        self._watcher = Watcher(self.look, self._restart_redirector)
+        self._watcher = Watcher(self.look, self._applier.restart_redirector)
         self._sampler = Sampler(self._machine.redirected, self._watcher.opened)
 
     # --- Life ------------------------------------------------------------------------------
@@ -152,6 +151,7 @@ class Agent:
     async def _leave(self) -> None:
         """Clean up, unless another agent takes over (then its first look finds all in place)."""
         if not Path(HANDOVER).exists():
+            await self._work(self._machine.release)
             try:
                 self._daemons.services.set(())
             except ServiceError as error:
@@ -181,11 +181,11 @@ class Agent:
             self._dirty |= PARTS if self._due_soon() else EVERYTHING
 
     def _due_soon(self) -> bool:
-        return not self._bus.connected or self._starting() or self._retries.pending()
+        return not self._bus.connected or self._starting() or self._applier.retries.pending()
 
     def _patience(self) -> float:
         soon = [RECONNECT] * (not self._bus.connected) + [WATCH_START] * self._starting()
-        return max(0.0, min(SLOW_TIMER, self._retries.next_in(), *soon))
+        return max(0.0, min(SLOW_TIMER, self._applier.retries.next_in(), *soon))
 
     def _starting(self) -> bool:
         """A proxy process should run, or listen, and does not yet."""
@@ -220,7 +220,7 @@ class Agent:
         self._news.clear()
         self._pace.begin()
         self._daemons.connect()
-        if self._starting() or self._retries.pending():
+        if self._starting() or self._applier.retries.pending():
             self._dirty.add("services")
         dirty, self._dirty = frozenset(self._dirty), set()
         if self._daemons.ask(dirty) or "means" in dirty:
@@ -260,12 +260,18 @@ class Agent:
             self._names.want(host for peer in config.client_peers for host in peer.address)
             try:
                 builds = await asyncio.to_thread(find_builds, config, self._engines)
-                self._means = await self._work(find_means, config, builds, self._machine)
+                means = await self._work(find_means, config, builds, self._machine)
                 await self._work(self._sampler.ignore_so_far)
             except Exception:
                 self._asked.set()  # once more, after this is said
                 raise
-            self._config, self._settled = config, False
+            if means.lacking(config):
+                # A busy moment, or MPTCP was off until the agent switched it on.
+                asyncio.get_running_loop().call_later(MEANS_AGAIN, self.look, "means")
+            if (config, means) == (self._config, self._means):
+                continue
+            self._config, self._means = config, means
+            self._applier.unsettle()
             log.info("configuration read")
             self.look()
 
@@ -279,7 +285,9 @@ class Agent:
         # Not where an agent before this one has left the LAN redirected.
         now, health = self.observed(), self._watcher.health()
         lost = self._plan.choice is None and now.lan != "proxy"
-        return plan(config, self.facts(), health, self._means, self._choice, lost, now.processes)
+        made = plan(config, self.facts(), health, self._means, self._choice, lost, now.processes)
+        can = self._applier.startable(made.state.processes, now.processes)
+        return replace(made, state=replace(made.state, processes=can))
 
     def facts(self) -> Facts:
         sampled = self._sampler.sampled
@@ -304,58 +312,12 @@ class Agent:
 
     async def _apply(self, changes: tuple[Change, ...]) -> bool:
         """Carry out what is due; whether anything was."""
-        due = self._retries.due(changes)
-        failed: list[tuple[Change, str]] = []
-        for of_procd, group in groupby(due, lambda c: isinstance(c.item, Process)):
-            some = tuple(group)
-            if of_procd:
-                failed += self._apply_processes(some, failed)
-            else:
-                failed += await self._work(self._machine.apply, some)
-        if due or not self._settled:
-            await self._restore()
-        for change in due:
-            why = next((w for c, w in failed if c is change), None)
-            if why is None:
-                log.info("%s", describe.sentence(change))
-            elif self._retries.is_new(change, why):
-                log.error("%s: %s", describe.place(change.item), why)
-        self._retries.note(due, {describe.sentence(c): w for c, w in failed})
+        due = await self._applier.apply(changes, self._plan.state, self._daemons.instances)
         if due:
             # Read back what was written, and no more: the last changes for a dead path shall not
-            # wait for a look at the firewall. (``_restore`` may have put sysctls back.)
+            # wait for a look at the firewall. (Sysctls may have been put back.)
             self._dirty |= {"sysctls", *(part_of(c.item) or "services" for c in due)}
         return bool(due)
-
-    async def _restore(self) -> None:
-        try:
-            await self._work(self._machine.restore, self._plan.state)
-            self._settled, self._restoring = True, None
-        except AgentError as error:
-            self._restoring = Problem("sysctl", str(error))
-
-    def _apply_processes(
-        self, changes: tuple[Change, ...], failed: list[tuple[Change, str]]
-    ) -> list[tuple[Change, str]]:
-        """Tell procd of all processes at once. One whose file could not be written stays as
-        it is: a running proxy with yesterday's settings beats one that does not start."""
-        unwritten = {c.item.path for c, _ in failed if hasattr(c.item, "path")}
-        before = {p.name: p for p in self._daemons.instances}
-        wanted = [
-            before.get(p.name) if p.config_path in unwritten else p
-            for p in self._plan.state.processes
-        ]
-        try:
-            self._daemons.services.set(p for p in wanted if p is not None)
-        except ServiceError as error:
-            return [(change, str(error)) for change in changes]
-        return []
-
-    def _restart_redirector(self) -> None:
-        try:
-            self._daemons.services.restart("client", signal.SIGKILL)
-        except ServiceError as error:
-            log.error("%s", error)
 
     # --- What others see -------------------------------------------------------------------
 
@@ -371,8 +333,8 @@ class Agent:
                 *self._daemons.problems,
                 *self._plan.problems,
                 *(p for _, p in self._sight.problems),
-                *(p for p in (self._restoring, self._fault) if p),
-                *self._retries.problems(),
+                *([self._fault] if self._fault else ()),
+                *self._applier.problems(),
                 *joins.problems(self._sampler.sampled.joins),
             ),
             processes=tuple(

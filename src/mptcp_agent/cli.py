@@ -125,6 +125,8 @@ def _cleanup(options: argparse.Namespace) -> int:
 
     _needs_root()
     failed: list[str] = []
+    machine = Machine()
+    machine.release()
     bus = Bus(options.socket)
     try:
         bus.connect()
@@ -135,7 +137,6 @@ def _cleanup(options: argparse.Namespace) -> int:
             Services(bus.call).set(())
         except AgentError as error:
             failed.append(f"proxy processes: {error}")
-    machine = Machine()
     failed += machine.sweep()
     for failure in failed:
         print(f"mptcp-agent: {failure}", file=sys.stderr)

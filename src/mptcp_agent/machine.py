@@ -154,7 +154,18 @@ class Machine:
 
         def firewall() -> None:
             nonlocal state
-            state = replace(state, firewalls=self._firewalls())
+            kept = {f.backend: f for f in state.firewalls}
+            state = replace(state, firewalls=())
+            for name in sorted(self._watched):
+                try:
+                    found = self._backends[name].observe()
+                except AgentError as error:  # the other one is seen all the same
+                    problems["firewall"] = Problem("firewall", str(error))
+                    found = kept.get(name)
+                if found is not None:
+                    state = replace(state, firewalls=(*state.firewalls, found))
+                elif name != self._chosen and "firewall" not in problems:
+                    self._watched.discard(name)
 
         def generated() -> None:
             nonlocal state
@@ -176,16 +187,6 @@ class Machine:
         look("files", self._config_directory, generated)
         look("sysctls", "sysctl", sysctls)
         return Sight(facts, Observed(state, foreign), tuple(sorted(problems.items())))
-
-    def _firewalls(self) -> tuple[Firewall, ...]:
-        found: list[Firewall] = []
-        for name in sorted(self._watched):
-            firewall = self._backends[name].observe()
-            if firewall is not None:
-                found.append(firewall)
-            elif name != self._chosen:
-                self._watched.discard(name)
-        return tuple(found)
 
     def redirected(self) -> tuple[int, int]:
         """Packets (one for each connection) and bytes the redirect rule has seen; (0, 0)
@@ -311,6 +312,13 @@ class Machine:
         self._save_originals({k: v for k, v in originals.items() if k in keep or k in failed})
         if failed:
             raise KernelError("; ".join(failed.values()))
+
+    def release(self) -> None:
+        """Let the LAN out directly, before the proxies end. Without a look first: a jump has to
+        go also where the rules cannot be listed. What fails is told by ``sweep``."""
+        for name in sorted(self._watched):
+            with contextlib.suppress(AgentError):
+                self._backends[name].remove()
 
     def sweep(self) -> tuple[str, ...]:
         """Remove every trace of the agent from kernel and files; what could not be removed.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 
 from .core.describe import place, sentence
-from .core.diff import Change
+from .core.diff import Change, Item
 from .core.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,10 @@ class Retries:
             return False
         self._reported[key] = reason
         return True
+
+    def failing(self) -> tuple[Item, ...]:
+        """What waits for another try."""
+        return tuple(t.change.item for t in self._trouble.values())
 
     def pending(self) -> bool:
         return bool(self._trouble)

@@ -18,9 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from .core import path_health, stalls
+from .core import hung_peers, path_health, stalls
 from .core.config import Config
 from .core.health import Health
+from .core.hung_peers import HungPeers
 from .core.path_health import Path, Settings
 from .core.plan import Plan
 from .core.sockets import TcpSocket
@@ -39,8 +40,6 @@ STANDBY = 6
 #: The probe through the tunnel while all is quiet. Slower than a path's answer, since proxy
 #: and server take part; suspected at once where requests stay without an answer.
 TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, haste=0.4)
-#: Seconds for which a peer that hung is left out, doubled each time, and the most.
-LEFT_OUT, LONGEST_LEFT_OUT = 60.0, 900.0
 #: Seconds between readings of the sockets: while data moves, while connections wait, idle.
 MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
 #: Seconds for which the redirector accepts no connection, not even the tunnel's probe, before it
@@ -71,8 +70,7 @@ class Watcher:
         self._tunnel = Path(TUNNEL)
         self._tunnel_to: str | None = None
         self._tunnel_wake = asyncio.Event()
-        self._left_out: dict[str, tuple[float, float]] = {}
-        """Peers that hung: until when they are left out, and for how long that was."""
+        self._hung = HungPeers()
         self._busy_at = 0.0
         self._reached_at = 0.0
         """When the peer in use could last be reached."""
@@ -95,13 +93,15 @@ class Watcher:
 
     def health(self) -> Health:
         now = time.monotonic()
+        tunnelled = self._tunnelled()
+        proved = self._tunnel.state == "up" or not self._hung.doubted(tunnelled)
         return Health(
             paths=self._prober.health(),
-            redirector=self._redirector,
+            redirector=self._redirector and proved,
             refused=self._prober.refused(),
             answering=self._prober.answering(),
             listening=self._prober.listening(),
-            dead_peers=frozenset(p for p, (until, _) in self._left_out.items() if until > now),
+            dead_peers=self._hung.dead(now, tunnelled, self._tunnel.state == "down"),
             idle=now - self._busy_at > IDLE_LONG,
             patient=now - self._reached_at < PATIENT,
         )
@@ -233,13 +233,10 @@ class Watcher:
         log.debug("tunnel %s: %s", tunnel.state, tunnel.cause)
         peer = self._plan.choice.peer.name if self._plan.choice else None
         if tunnel.state == "down" and peer:
-            _, last = self._left_out.get(peer, (0.0, LEFT_OUT / 2))
-            length = min(2 * last, LONGEST_LEFT_OUT)
-            self._left_out[peer] = (time.monotonic() + length, length)
+            self._hung = hung_peers.hung(self._hung, peer, time.monotonic())
             log.warning("peer %s accepts connections, but nothing comes through", peer)
         elif tunnel.state == "up":
-            for name in self._tunnelled():
-                self._left_out.pop(name, None)
+            self._hung = hung_peers.works(self._hung, self._tunnelled())
         self._look("health")
 
     def _unsettled(self) -> bool:

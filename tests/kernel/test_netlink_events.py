@@ -49,9 +49,7 @@ def quiet(events: NetlinkEvents) -> None:
         ("nft add table inet foreign", {"firewall"}),
     ],
 )
-def test_each_change_says_where_to_look(
-    router: Namespace, command: str, wanted: set[str]
-) -> None:
+def test_each_change_says_where_to_look(router: Namespace, command: str, wanted: set[str]) -> None:
     if "down" in command:
         router.sh("ip link set wan1 up; ip route add default via 10.1.1.2 dev wan1")
     events = NetlinkEvents()

@@ -266,8 +266,9 @@ def test_carrier_loss_is_seen(pair: tuple[Namespace, Namespace]) -> None:
     with client:
         routing = Routing()
         until(
-            lambda: [(x.up, x.carrier) for x in routing.links() if x.name == "wan1"]
-            == [(True, False)],
+            lambda: (
+                [(x.up, x.carrier) for x in routing.links() if x.name == "wan1"] == [(True, False)]
+            ),
             "wan1 is up without carrier",
         )
 

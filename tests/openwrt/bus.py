@@ -46,9 +46,7 @@ class Bus:
 
     # -- connections -----------------------------------------------------------------------
 
-    def connect(
-        self, send: Send, uid: int = 0, user: str = "root", group: str = "root"
-    ) -> Client:
+    def connect(self, send: Send, uid: int = 0, user: str = "root", group: str = "root") -> Client:
         client = Client(self._new_id(self._clients), send, uid, user, group)
         self._clients[client.ident] = client
         send(Message(Msg.HELLO, 0, client.ident))

@@ -43,9 +43,7 @@ async def run(
         await serving
 
 
-async def _begin(
-    peer: Peer, options: argparse.Namespace, start: Callable[[], None] | None
-) -> None:
+async def _begin(peer: Peer, options: argparse.Namespace, start: Callable[[], None] | None) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(peer.registered.wait(), PATIENCE)
     if start is not None:

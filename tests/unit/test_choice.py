@@ -363,9 +363,7 @@ SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20, "steady": True}
         (BRIDGE_SERVER, {**SEEN, "send_rate": 10e6, "receive_rate": 15e6}, 320, "15 Mbit/s lately"),
     ],
 )
-def test_what_may_be_sent_ahead(
-    role: Sections, seen: dict[str, float], kib: int, why: str
-) -> None:
+def test_what_may_be_sent_ahead(role: Sections, seen: dict[str, float], kib: int, why: str) -> None:
     facts = replace(BRIDGE, **seen)  # type: ignore[arg-type]
     (low, start, most), reason = buffers.sending(config(role), facts, (4096, 16384, 4 << 20))
     assert (low, start, most) == (4096, 16384, kib << 10)
@@ -403,3 +401,19 @@ def test_a_buffer_limit_in_the_configuration(setting: str) -> None:
     assert found.get("net.ipv4.tcp_rmem") == expected
     small: Sections = {**BRIDGE_CLIENT, "globals": section("globals", buffers="10000")}
     assert settings(small, BRIDGE)["net.ipv4.tcp_rmem"] == "4096 10000 10000"
+
+
+@pytest.mark.parametrize(("method", "starts"), [("none", False), ("aes-256-gcm", True)])
+def test_no_server_for_everybody_where_no_firewall_works(method: str, starts: bool) -> None:
+    sections = {
+        name: {**values, "method": method, "password": "secret"}
+        if values[".type"] == "server"
+        else values
+        for name, values in BRIDGE_SERVER.items()
+    }
+    means = replace(MEANS, backends=())
+    planned = plan(config(sections), BRIDGE, READY, means).state.processes
+    assert [p.name for p in planned] == ["server"] * starts
+    running = plan(config(sections), BRIDGE, READY, MEANS).state.processes
+    kept = plan(config(sections), BRIDGE, READY, means, running=running).state.processes
+    assert kept == running

@@ -31,11 +31,12 @@ class PathHealth:
 class Health:
     """Everything known at one moment.
 
-    ``redirector``: the local proxy process accepts connections. ``refused``: addresses that
-    can be reached, but nobody listens there; ``answering``: somebody does; ``listening``: and
-    has done so for a while. ``dead_peers``: peers (section names) that accept connections and
-    do nothing with them. ``idle``: no proxied connection would be cut by changing the peer;
-    ``patient``: such connections wait, and not for long yet, for what is in use to come back.
+    ``redirector``: the local proxy process accepts connections, and they come through as far
+    as is known. ``refused``: addresses that can be reached, but nobody listens there;
+    ``answering``: somebody does; ``listening``: and has done so for a while. ``dead_peers``:
+    peers (section names) that accept connections and do nothing with them. ``idle``: no proxied
+    connection would be cut by changing the peer; ``patient``: such connections wait, and not
+    for long yet, for what is in use to come back.
     """
 
     paths: tuple[PathHealth, ...] = ()

@@ -45,9 +45,7 @@ def link_bytes() -> dict[str, tuple[int, int]]:
 def tcp_opened() -> int:
     """TCP connections this network namespace has opened and accepted so far, answered or not,
     of both address families."""
-    names, values = (
-        line.split() for line in _read(_SNMP).splitlines() if line.startswith("Tcp:")
-    )
+    names, values = (line.split() for line in _read(_SNMP).splitlines() if line.startswith("Tcp:"))
     seen = dict(zip(names, values, strict=True))
     return int(seen["ActiveOpens"]) + int(seen["PassiveOpens"])
 

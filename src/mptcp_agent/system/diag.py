@@ -88,8 +88,7 @@ def subflows(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
 def connections(local_port: int = 0, remote_port: int = 0) -> list[MptcpSocket]:
     """MPTCP connections, also those that fell back to plain TCP."""
     return [
-        mptcp_socket(message)
-        for message in _both_families(_IPPROTO_MPTCP, local_port, remote_port)
+        mptcp_socket(message) for message in _both_families(_IPPROTO_MPTCP, local_port, remote_port)
     ]
 
 

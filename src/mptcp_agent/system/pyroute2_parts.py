@@ -63,9 +63,7 @@ def _parts_of_new_package() -> tuple[ModuleType, ModuleType, ModuleType]:
         return _parts()
 
 
-_iproute, _mptcp, _exceptions = (
-    _parts() if _PACKAGE in sys.modules else _parts_of_new_package()
-)
+_iproute, _mptcp, _exceptions = _parts() if _PACKAGE in sys.modules else _parts_of_new_package()
 
 IPRoute: Callable[..., Any] = _iproute.IPRoute
 MPTCP: Callable[..., Any] = _mptcp.MPTCP

@@ -40,6 +40,12 @@ class Means:
     missing: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/var/etc/mptcp-proxy"
 
+    def lacking(self, config: Config) -> bool:
+        """Whether a part was not found that may be found another time."""
+        if not config.globals.enabled:
+            return False
+        return not self.backends or any(b.mptcp is None for b in self.builds.values())
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -102,7 +108,9 @@ def plan(
         )
         if backend
         else (),
-        processes=engine.processes,
+        processes=engine.processes
+        if backend or not _open_to_all(config)
+        else tuple(p for p in engine.processes if p.name != "server" or p in running),
         files=engine.files,
         sysctls=sysctls(config, wans, facts),
     )
@@ -136,6 +144,11 @@ def _mode(config: Config, choice: Choice | None, engine: Proxies, health: Health
     if config.client.when_down == "block":
         return "block"
     return "starting" if choice and runs else "bypass"
+
+
+def _open_to_all(config: Config) -> bool:
+    """Whether anybody could use the server if no firewall kept them off."""
+    return config.server is not None and config.server.method == "none"
 
 
 def _backend(config: Config, means: Means) -> tuple[Backend | None, tuple[Problem, ...]]:

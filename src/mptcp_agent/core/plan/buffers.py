@@ -74,7 +74,7 @@ def sending(config: Config, facts: Facts, present: Values) -> tuple[Values, str]
 
 def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
     if not facts.round_trip:
-        return min(present, SEND), "nothing measured yet"
+        return min(max(present, LEAST_SEND), SEND), "nothing measured yet"
     paths = max(1, facts.paths)
     target = _product(facts.send_rate, facts.round_trip) // paths
     reason = (
@@ -86,7 +86,7 @@ def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
         target = onward
         reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
     if max(facts.send_rate, facts.receive_rate if onward else 0.0) < TELLING_RATE:
-        return present, "stays as it was while little is sent"
+        return max(present, LEAST_SEND), "stays as it was while little is sent"
     target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts, SEND_SHARE))
     if target < present and not facts.steady:
         # The first reading of a stream saw a part of a second of it: that would hold it back.
