@@ -31,6 +31,21 @@ def quiet(events: NetlinkEvents) -> None:
     pytest.fail("it never gets quiet")
 
 
+def test_elements_of_sets_are_no_news(router: Namespace) -> None:
+    """dnsmasq adds one with each answer it gives, where mwan3 or pbr asked for that."""
+    router.sh("nft add table inet pbr; nft 'add set inet pbr names { type ipv4_addr; }'")
+    events = NetlinkEvents()
+    try:
+        quiet(events)
+        router.sh("nft 'add element inet pbr names { 192.0.2.1 }'")
+        assert select.select(events.filenos(), [], [], 5)[0], "the kernel reports it"
+        assert events.drain() == frozenset()
+        router.sh("nft add chain inet pbr output")
+        assert drained(events, frozenset({"firewall"})) == {"firewall"}
+    finally:
+        events.close()
+
+
 @pytest.mark.parametrize(
     ("command", "wanted"),
     [

@@ -38,6 +38,9 @@ _MEANS = {
     32: "rules",
     33: "rules",
 }
+#: linux/netfilter/nf_tables.h, NFT_MSG_*: elements of sets (dnsmasq adds them with each answer)
+#: and what accompanies every change; no table, chain or rule is another after these.
+_NFT_ELEMENTS = range(12, 18)
 EVERYTHING = frozenset({"links", "addresses", "routes", "rules", "firewall"})
 
 #: Room for some thousand messages, so that a burst (an interface with many addresses going
@@ -91,18 +94,16 @@ class NetlinkEvents:
                         found |= EVERYTHING
                         continue
                     raise KernelError(f"reading netlink events: {error.strerror}") from error
-                if open_socket is self._netfilter:
-                    found.add("firewall")
-                else:
-                    found |= meaning(data)
+                found |= meaning(data, nftables=open_socket is self._netfilter)
         return frozenset(found)
 
     def _sockets(self) -> list[socket.socket]:
         return [s for s in (self._route, self._netfilter) if s is not None]
 
 
-def meaning(data: bytes) -> set[str]:
-    """What the rtnetlink messages in the datagram are about. Garbage means everything."""
+def meaning(data: bytes, nftables: bool = False) -> set[str]:
+    """What the messages of rtnetlink or nftables in the datagram are about. Garbage means
+    everything."""
     found: set[str] = set()
     offset = 0
     while offset < len(data):
@@ -111,7 +112,9 @@ def meaning(data: bytes) -> set[str]:
         length, kind, *_ = _HEADER.unpack_from(data, offset)
         if length < _HEADER.size or length > len(data) - offset:
             return set(EVERYTHING)
-        if kind in _MEANS:
+        if nftables:
+            found |= {"firewall"} if kind & 0xFF not in _NFT_ELEMENTS else set()
+        elif kind in _MEANS:
             found.add(_MEANS[kind])
         offset += (length + 3) & ~3  # NLMSG_ALIGN
     return found
