@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -80,6 +81,7 @@ class Agent:
         self._dirty: set[str] = set(EVERYTHING)
         self._pace = Pace()
         self._rest_due: asyncio.TimerHandle | None = None
+        self._everything_at = time.monotonic() + SLOW_TIMER
         self._stopping = False
 
         self._asked = asyncio.Event()
@@ -178,14 +180,18 @@ class Agent:
             async with asyncio.timeout(self._patience()):
                 await self._news.wait()
         except TimeoutError:
-            self._dirty |= PARTS if self._due_soon() else EVERYTHING
-
-    def _due_soon(self) -> bool:
-        return not self._bus.connected or self._starting() or self._applier.retries.pending()
+            now = time.monotonic()
+            if now >= self._everything_at:
+                self._everything_at = now + SLOW_TIMER
+                self._dirty |= EVERYTHING
+            elif not self._bus.connected or self._applier.retries.pending():
+                self._dirty |= PARTS
+            # else a proxy process is starting: each turn asks procd for it
 
     def _patience(self) -> float:
         soon = [RECONNECT] * (not self._bus.connected) + [WATCH_START] * self._starting()
-        return max(0.0, min(SLOW_TIMER, self._applier.retries.next_in(), *soon))
+        slow = self._everything_at - time.monotonic()
+        return max(0.0, min(slow, self._applier.retries.next_in(), *soon))
 
     def _starting(self) -> bool:
         """A proxy process should run, or listen, and does not yet."""
