@@ -81,11 +81,19 @@ def test_why_a_link_does_not_stand(facts: Facts, reason: str) -> None:
                 WanAddress("2001:db8:1::24", 64, "fe80::1"),
             ),
         ),
-        # the kernel got an IPv6 address by itself: its gateway is unknown, so leave it alone
+        # the kernel got an IPv6 address by itself: each family for itself
         (
             [BRIDGE_WAN1],
             ("10.1.1.78/24", "2001:db8:1::78/64"),
-            (WanAddress("10.1.1.78", 24, None),),
+            (WanAddress("10.1.1.78", 24, None), WanAddress("2001:db8:1::78", 64, None)),
+        ),
+        (
+            [replace(ISP_WAN1, addresses=()), WAN6],
+            ("2001:db8:1::24/64", "203.0.113.24/24"),
+            (
+                WanAddress("203.0.113.24", 24, "203.0.113.1"),
+                WanAddress("2001:db8:1::24", 64, "fe80::1"),
+            ),
         ),
         # a modem's manager set the address, netifd knows of none
         (

@@ -117,15 +117,17 @@ def _addresses(device: str, facts: Facts) -> Iterable[WanAddress]:
     """The first address of each family that netifd gave and the kernel has.
 
     IPv6 often has a netifd interface of its own (wan6) on the same device: all interfaces of
-    the device count. An address only the kernel knows is used where netifd names none (a
-    modem's manager set it).
+    the device count. An address only the kernel knows is used where netifd names none of its
+    family (a modem's manager set it, or the kernel heard a router advertisement).
     """
-    same = [i for i in facts.interfaces if i.device == device and i.up]
-    kernel = facts.kernel_addresses(device)
+    all_of_it = [i for i in facts.interfaces if i.device == device]
+    same = [i for i in all_of_it if i.up]
+    down = {a for i in all_of_it if not i.up for a in i.addresses}
+    kernel = [a for a in facts.kernel_addresses(device) if a not in down]
     named = [a for i in same for a in i.addresses]
     gateways = [g for i in same for g in i.gateways]
     for fam in (4, 6):
-        candidates = [a for a in named if a in kernel] or [a for a in kernel if a not in named]
+        candidates = (*(a for a in named if a in kernel), *kernel)
         text = next((a for a in candidates if family(a) == fam), None)
         if text is None:
             continue
