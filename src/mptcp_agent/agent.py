@@ -279,7 +279,7 @@ class Agent:
         # Not where an agent before this one has left the LAN redirected.
         now, health = self.observed(), self._watcher.health()
         lost = self._plan.choice is None and now.lan != "proxy"
-        return plan(config, self.facts(), health, self._means, self._choice, lost, now.processes)
+        return plan(config, self.facts(), health, self._means, self._choice, lost, now)
 
     def facts(self) -> Facts:
         sampled = self._sampler.sampled

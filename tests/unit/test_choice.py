@@ -265,11 +265,23 @@ def test_a_restarted_agent_keeps_what_its_redirector_was_told() -> None:
     second = Choice(told.client_peers[0], "10.2.2.70")
     before = plan(told, BRIDGE, READY, MEANS, second)
     assert before.configured == before.choice == second
-    again = plan(told, BRIDGE, READY, MEANS, running=before.state.processes)
+    again = plan(told, BRIDGE, READY, MEANS, now=before.state)
     assert again == before
     changed = config({**BRIDGE_CLIENT, "client": {**CLIENT, "local_port": "1090"}})
-    first = plan(changed, BRIDGE, READY, MEANS, running=before.state.processes)
+    first = plan(changed, BRIDGE, READY, MEANS, now=before.state)
     assert first.choice == Choice(told.client_peers[0], "10.1.1.70")
+
+
+def test_a_wan_section_that_goes_leaves_the_others_as_they_are() -> None:
+    """Another endpoint or table would close the subflows of a link that nobody touched."""
+    before = plan(config(BRIDGE_CLIENT), BRIDGE, READY, MEANS).state
+    left = {k: v for k, v in BRIDGE_CLIENT.items() if k != "wan1"}
+    after = plan(config(left), BRIDGE, READY, MEANS, now=before).state
+    assert [e for e in before.endpoints if e.device == "eth2"] == list(after.endpoints)
+    # Without its section wan1 is a network of the router's own like a LAN.
+    mine = [r for r in after.routes if r.table == 10902 and r.type != "throw"]
+    assert mine == [r for r in before.routes if r.table == 10902 and r.type != "throw"]
+    assert plan(config(left), BRIDGE, READY, MEANS, now=after).state == after
 
 
 # --- Kernel settings -----------------------------------------------------------------------------

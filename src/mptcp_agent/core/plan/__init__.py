@@ -17,7 +17,7 @@ from ..config import PACKAGE, Config
 from ..health import Health
 from ..network import Facts
 from ..problem import Problem
-from ..state import Backend, Limits, Process, RouterState
+from ..state import Backend, Limits, RouterState
 from ..wans import WanLink, local_networks, wan_links
 from . import routing
 from .firewall import Mode, firewall, lan_devices
@@ -28,6 +28,8 @@ from .sysctls import sysctls
 #: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
 #: subflows leaves the third WAN idle.
 LIMITS = Limits(subflows=8, add_addr_accepted=8)
+
+NOTHING = RouterState()
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,17 @@ def plan(
     means: Means,
     in_use: Choice | None = None,
     recovering: bool = False,
-    running: tuple[Process, ...] = (),
+    now: RouterState = NOTHING,
 ) -> Plan:
     """``in_use`` is what the redirector was told last (None: by an agent before this one);
-    ``recovering``: the plan before chose nothing, and the LAN is not redirected. ``running`` are
-    the processes as they are."""
-    wans = wan_links(config, facts)
+    ``recovering``: the plan before chose nothing, and the LAN is not redirected. ``now`` is the
+    router as it is: its rules and processes say what runs, and is kept where it can be."""
+    wans = wan_links(config, facts, now.rules)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
     if in_use is None:
-        in_use = running_choice(config, facts, peers, means.builds, means.directory, running)
+        in_use = running_choice(config, facts, peers, means.builds, means.directory, now.processes)
     choice = choose(peers, wans, health, in_use, recovering)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
