@@ -102,6 +102,65 @@ def test_the_peer_and_its_address(
     assert chosen(found) == expected
 
 
+# --- A name with another answer ------------------------------------------------------------------
+
+NAMED: Sections = {
+    **WANS,
+    "vps": section("peer", address=["vps.example", "10.2.2.70"]),
+    "client": section("client", peer="vps"),
+}
+OLD, NEW = "10.1.1.70", "10.1.1.71"
+MOVED = replace(
+    BRIDGE, resolved=(("vps.example", (NEW,)),), formerly=(("vps.example", (OLD, "10.1.1.69")),)
+)
+BUSY = replace(READY, idle=False)
+OLD_DOWN = health(("wan1", OLD), ("wan2", OLD))
+
+
+@pytest.mark.parametrize(
+    ("sections", "seen", "now", "expected"),
+    [
+        # connections run there: it stays, whatever is found at the new one
+        (NAMED, BUSY, OLD, OLD),
+        (NAMED, replace(BUSY, listening=frozenset({NEW})), OLD, OLD),
+        (NAMED, BUSY, "10.1.1.69", "10.1.1.69"),
+        # none run: once somebody listens at the new one
+        (NAMED, READY, OLD, OLD),
+        (NAMED, replace(READY, listening=frozenset({NEW})), OLD, NEW),
+        # it cannot be reached any more: connections have their time to come back
+        (NAMED, replace(OLD_DOWN, idle=False, patient=True), OLD, None),
+        (NAMED, replace(OLD_DOWN, idle=False, listening=frozenset({NEW})), OLD, NEW),
+        # somebody refused it
+        (NAMED, replace(BUSY, refused=frozenset({OLD})), OLD, NEW),
+        # no name led there, or it did and is no longer configured
+        (NAMED, BUSY, "10.1.1.99", NEW),
+        ({**NAMED, "vps": section("peer", address="10.2.2.70")}, BUSY, OLD, "10.2.2.70"),
+        # nothing in use
+        (NAMED, BUSY, None, NEW),
+    ],
+)
+def test_a_name_with_another_answer(
+    sections: Sections, seen: Health, now: str | None, expected: str | None
+) -> None:
+    """DNS that rotates, or is wrong for a moment, ends no connection."""
+    in_use = choice("vps", now, NAMED) if now else None
+    found = plan(config(sections), MOVED, seen, MEANS, in_use)
+    assert (found.choice.address if found.choice else None) == expected
+    (addresses,) = (p.addresses for p in found.peers)
+    if now is not None and now == expected:  # the last one, and led around the proxy
+        assert addresses == (NEW, "10.2.2.70", now)
+        assert now in {r.destination.partition("/")[0] for r in found.state.rules if r.destination}
+    if found.choice:
+        assert plan(config(sections), MOVED, seen, MEANS, found.choice).choice == found.choice
+
+
+def test_a_restarted_agent_keeps_an_address_of_an_earlier_answer() -> None:
+    told = config(NAMED)
+    before = plan(told, MOVED, BUSY, MEANS, choice("vps", OLD, NAMED))
+    assert before.choice and before.choice.address == OLD
+    assert plan(told, MOVED, READY, MEANS, now=before.state) == before
+
+
 def client_file(found: Plan) -> str:
     (file,) = (f for f in found.state.files if "client" in f.path)
     return file.content
@@ -375,9 +434,7 @@ SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20, "steady": True}
         (BRIDGE_SERVER, {**SEEN, "send_rate": 10e6, "receive_rate": 15e6}, 320, "15 Mbit/s lately"),
     ],
 )
-def test_what_may_be_sent_ahead(
-    role: Sections, seen: dict[str, float], kib: int, why: str
-) -> None:
+def test_what_may_be_sent_ahead(role: Sections, seen: dict[str, float], kib: int, why: str) -> None:
     facts = replace(BRIDGE, **seen)  # type: ignore[arg-type]
     (low, start, most), reason = buffers.sending(config(role), facts, (4096, 16384, 4 << 20))
     assert (low, start, most) == (4096, 16384, kib << 10)

@@ -196,9 +196,7 @@ def test_one_address_is_one_wan() -> None:
 def test_a_wan_in_use_keeps_its_number(
     names: tuple[str, ...], rules: tuple[tuple[str, int], ...], slots: tuple[int, ...]
 ) -> None:
-    facts = router(
-        *(Interface(f"wan{n}", f"eth{n}", True, (f"10.{n}.0.2/24",)) for n in (1, 2, 3))
-    )
+    facts = router(*(Interface(f"wan{n}", f"eth{n}", True, (f"10.{n}.0.2/24",)) for n in (1, 2, 3)))
     sections = config({name: section("wan", interface=name) for name in names})
     found = wan_links(sections, facts, [out_by(d, TABLE_FIRST_WAN + n) for d, n in rules])
     assert tuple(w.slot for w in found) == slots

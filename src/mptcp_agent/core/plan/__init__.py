@@ -21,7 +21,7 @@ from ..state import Backend, Limits, RouterState
 from ..wans import WanLink, local_networks, wan_links
 from . import routing
 from .firewall import Mode, firewall, lan_devices
-from .paths import Choice, PeerAddresses, choose, resolve, used_families
+from .paths import Choice, PeerAddresses, choose, keeping, resolve, used_families
 from .proxies import Proxies, proxies, running_choice
 from .sysctls import sysctls
 
@@ -76,6 +76,7 @@ def plan(
     peers = resolve(config.client_peers, facts)
     if in_use is None:
         in_use = running_choice(config, facts, peers, means.builds, means.directory, now.processes)
+    peers = keeping(peers, in_use, facts, health)
     choice = choose(peers, wans, health, in_use, recovering)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
