@@ -94,7 +94,7 @@ class Agent:
         self._fault: Problem | None = None
         self._untold = False  # the last turn changed something
 
-        self._names = Names(lambda: self.look("interfaces"))
+        self._names = Names(self.look)
         self._watcher = Watcher(self.look, self._restart_redirector)
         self._sampler = Sampler(self._machine.redirected, self._watcher.opened)
 
@@ -156,6 +156,7 @@ class Agent:
                 self._daemons.services.set(())
             except ServiceError as error:
                 log.error("%s", error)
+            self._names.forget()
             for failure in await self._work(self._machine.sweep):
                 log.error("cleaning up: %s", failure)
             log.info("stopped; every trace removed from kernel and files")
@@ -254,10 +255,9 @@ class Agent:
             await self._asked.wait()
             self._asked.clear()
             config = self._daemons.config
-            if config is None:
+            if config is None or not self._names.ready(config, self._daemons.running):
                 continue
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
-            self._names.want(host for peer in config.client_peers for host in peer.address)
             try:
                 builds = await asyncio.to_thread(find_builds, config, self._engines)
                 self._means = await self._work(find_means, config, builds, self._machine)
@@ -284,9 +284,8 @@ class Agent:
     def facts(self) -> Facts:
         sampled = self._sampler.sampled
         return replace(
-            self._sight.facts,
+            self._names.known(self._sight.facts),
             interfaces=self._daemons.interfaces or (),
-            resolved=self._names.resolved,
             send_rate=sampled.send_rate,
             receive_rate=sampled.receive_rate,
             steady=sampled.steady,
@@ -371,7 +370,7 @@ class Agent:
                 *self._daemons.problems,
                 *self._plan.problems,
                 *(p for _, p in self._sight.problems),
-                *(p for p in (self._restoring, self._fault) if p),
+                *(p for p in (self._restoring, self._fault, self._names.waiting) if p),
                 *self._retries.problems(),
                 *joins.problems(self._sampler.sampled.joins),
             ),
