@@ -95,7 +95,7 @@ class Agent:
         self._fault: Problem | None = None
         self._untold = False  # the last turn changed something
 
-        self._names = Names(lambda: self.look("interfaces"))
+        self._names = Names(self.look)
         self._watcher = Watcher(self.look, self._applier.restart_redirector)
         self._sampler = Sampler(self._machine.redirected, self._watcher.opened)
 
@@ -158,6 +158,7 @@ class Agent:
                 self._daemons.services.set(())
             except ServiceError as error:
                 log.error("%s", error)
+            self._names.forget()
             for failure in await self._work(self._machine.sweep):
                 log.error("cleaning up: %s", failure)
             log.info("stopped; every trace removed from kernel and files")
@@ -260,10 +261,9 @@ class Agent:
             await self._asked.wait()
             self._asked.clear()
             config = self._daemons.config
-            if config is None:
+            if config is None or not self._names.ready(config, self._daemons.running):
                 continue
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
-            self._names.want(host for peer in config.client_peers for host in peer.address)
             try:
                 builds = await asyncio.to_thread(find_builds, config, self._engines)
                 means = await self._work(find_means, config, builds, self._machine)
@@ -291,16 +291,15 @@ class Agent:
         # Not where an agent before this one has left the LAN redirected.
         now, health = self.observed(), self._watcher.health()
         lost = self._plan.choice is None and now.lan != "proxy"
-        made = plan(config, self.facts(), health, self._means, self._choice, lost, now.processes)
+        made = plan(config, self.facts(), health, self._means, self._choice, lost, now)
         can = self._applier.startable(made.state.processes, now.processes)
         return replace(made, state=replace(made.state, processes=can))
 
     def facts(self) -> Facts:
         sampled = self._sampler.sampled
         return replace(
-            self._sight.facts,
+            self._names.known(self._sight.facts),
             interfaces=self._daemons.interfaces or (),
-            resolved=self._names.resolved,
             send_rate=sampled.send_rate,
             receive_rate=sampled.receive_rate,
             steady=sampled.steady,
@@ -339,7 +338,7 @@ class Agent:
                 *self._daemons.problems,
                 *self._plan.problems,
                 *(p for _, p in self._sight.problems),
-                *([self._fault] if self._fault else ()),
+                *(p for p in (self._fault, self._names.waiting) if p),
                 *self._applier.problems(),
                 *joins.problems(self._sampler.sampled.joins),
             ),

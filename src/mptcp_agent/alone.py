@@ -55,6 +55,9 @@ class Alone:
             interfaces=interfaces,
             resolved=tuple((n, resolve(n)) for n in sorted(names) if not is_address(n)),
         )
+        self._observed = replace(
+            sight.observed, state=replace(sight.observed.state, processes=instances)
+        )
         self._health = Health()
         self._plan = Plan()
         if config:
@@ -62,10 +65,8 @@ class Alone:
                 self._health = Health(redirector=processes.listens(config.client.local_port))
             builds = find_builds(config, engine_builds(STATE_DIRECTORY))
             means = find_means(config, builds, machine)
-            self._plan = plan(config, self._facts, self._health, means, running=instances)
-        self._observed = replace(
-            sight.observed, state=replace(sight.observed.state, processes=instances)
-        )
+            now = self._observed.state
+            self._plan = plan(config, self._facts, self._health, means, now=now)
         self._processes = tuple(ProcessView(r.name, r.running, r.pid) for r in running)
         self._problems = (*problems, *(p for _, p in sight.problems), *self._plan.problems)
         machine.close()

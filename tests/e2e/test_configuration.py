@@ -187,6 +187,28 @@ def test_role_off_and_disabled(net: Network, good: Package) -> None:
     fetch(net)
 
 
+def test_a_wan_section_that_goes_and_returns_leaves_the_others_alone(
+    net: Network, good: Package
+) -> None:
+    """The first of them: endpoint, table and subflows of the second stay as they are."""
+    kept = [e for e in endpoints(net.client) if "wan2" in e]
+    log, first = Log(net.client), good["wan1"]
+    others = [s for s in good.sections if s is not first]
+
+    def arrange(sections: list[Section], wans: int) -> None:
+        good.sections = sections
+        reconfigure(net.client, good)
+        wait_status(net.client, lambda s: len(s["wans"]) == wans, f"{wans} WANs")
+        settle(net.client)
+        assert [e for e in endpoints(net.client) if "wan2" in e] == kept
+
+    arrange(others, 1)
+    arrange([*others, first], 2)
+    removed = [c for c in log.changes() if c.startswith("INFO removed mptcp endpoint")]
+    assert len(removed) == 1 and "10.1.1.78" in removed[0]
+    assert_bonded(net, ["down"])
+
+
 def test_lists_and_options_as_people_write_them(net: Network, good: Package) -> None:
     """A list in one option, one option as a list, sections without a name."""
     before = pids(net.client)

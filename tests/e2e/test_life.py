@@ -9,6 +9,7 @@ import time
 
 import pytest
 from e2e.support import (
+    SING_BOX,
     SIZE,
     Log,
     ask,
@@ -20,14 +21,18 @@ from e2e.support import (
     memory,
     opened,
     pids,
+    problem,
+    reconfigure,
     settle,
     start_agents,
     wait_state,
+    wait_status,
 )
 from lab.router import Router
 from lab.snapshot import Snapshot, leftovers, snapshot
 from lab.topology import Network
 from lab.traffic import start
+from lab.uci import Package
 
 
 def without_agent(router: Router) -> Snapshot:
@@ -56,6 +61,88 @@ def test_killed_and_started_again_it_changes_nothing(net: Network, end: str) -> 
     assert log.changes() == []
     assert pids(router) == processes
     assert leftovers(before, without_agent(router)) == []
+
+
+def by_name(net: Network, hosts: str) -> Package:
+    """The client's configuration with a host name for its peer; what /etc/hosts says of it, no
+    other resolver can be reached."""
+    client = net.client
+    client.path("/etc/resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:1\n")
+    say(client, hosts)
+    wans = [i for i in net.interfaces["client"] if i.name.startswith("wan")]
+    return SING_BOX.client_package(SING_BOX.peer("r7000", ["vps.example"]), wans)
+
+
+def say(router: Router, *hosts: str) -> None:
+    lines = ["127.0.0.1 localhost", *(f"{address} vps.example" for address in hosts if address)]
+    router.path("/etc/hosts").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("memory", ["with its answers", "without"])
+def test_killed_and_started_again_while_dns_is_silent(memory: str) -> None:
+    """The address of the peer is remembered, or what runs stays until there is an answer."""
+    with opened() as net:
+        client = net.client
+        client.write_config("mptcp-proxy", by_name(net, "10.1.1.70"))
+        start_agents(net)
+        settle(client)
+        before, processes = without_agent(client), pids(client)
+        stream = start(net.client_host, "get", net.target, size=2 * SIZE)
+        eventually(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+        say(client)
+        client.kill_agent()
+        if memory == "without":
+            client.path("/var/run/mptcp-proxy/names.json").unlink()
+        log = Log(client)
+        client.start_agent()
+        if memory == "without":
+            eventually(
+                lambda: "no answer yet for vps.example" in log.text(), 5, "the agent waiting"
+            )
+            assert problem(ask(client, "status"), "names")
+        else:
+            wait_state(client, "active")
+            settle(client)
+        transfer = stream.result()
+        assert transfer.ok, transfer.report.error
+        assert transfer.report.bytes == 2 * SIZE
+        fetch(net)
+        say(client, "10.1.1.70")
+        wait_state(client, "active")
+        settle(client)
+        assert log.changes() == []
+        assert pids(client) == processes
+        assert leftovers(before, without_agent(client)) == []
+        client.stop_agent()
+        assert not client.path("/var/run/mptcp-proxy").exists()
+
+
+def test_a_name_in_the_place_of_an_address(net: Network) -> None:
+    """It comes into force with its first answer; another answer ends no connection."""
+    client = net.client
+    old = client.path("/etc/config/mptcp-proxy").read_text()
+    processes = pids(client)
+    reconfigure(client, by_name(net, ""))
+    wait_status(client, lambda s: problem(s, "names"), "the configuration waiting")
+    stream = start(net.client_host, "get", net.target, size=3 * SIZE)
+    eventually(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+    say(client, "10.1.1.70")
+    ask(client, "reload")
+    wait_status(client, lambda s: not problem(s, "names"), "the configuration in force")
+    say(client, "10.2.2.70")
+    ask(client, "reload")
+    names = client.path("/var/run/mptcp-proxy/names.json")
+    eventually(lambda: "10.2.2.70" in names.read_text(), 5, "the other answer")
+    settle(client)
+    transfer = stream.result()
+    assert transfer.ok, transfer.report.error
+    assert ask(client, "status")["client"]["address"] == "10.1.1.70"
+    assert pids(client) == processes
+    # Nothing runs any more: the new answer is followed.
+    wait_status(client, lambda s: s["client"]["address"] == "10.2.2.70", "the other address", 30)
+    reconfigure(client, old)
+    wait_state(client, "active")
+    settle(client)
 
 
 def test_started_again_it_removes_what_no_longer_belongs(net: Network) -> None:

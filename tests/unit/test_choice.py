@@ -102,6 +102,65 @@ def test_the_peer_and_its_address(
     assert chosen(found) == expected
 
 
+# --- A name with another answer ------------------------------------------------------------------
+
+NAMED: Sections = {
+    **WANS,
+    "vps": section("peer", address=["vps.example", "10.2.2.70"]),
+    "client": section("client", peer="vps"),
+}
+OLD, NEW = "10.1.1.70", "10.1.1.71"
+MOVED = replace(
+    BRIDGE, resolved=(("vps.example", (NEW,)),), formerly=(("vps.example", (OLD, "10.1.1.69")),)
+)
+BUSY = replace(READY, idle=False)
+OLD_DOWN = health(("wan1", OLD), ("wan2", OLD))
+
+
+@pytest.mark.parametrize(
+    ("sections", "seen", "now", "expected"),
+    [
+        # connections run there: it stays, whatever is found at the new one
+        (NAMED, BUSY, OLD, OLD),
+        (NAMED, replace(BUSY, listening=frozenset({NEW})), OLD, OLD),
+        (NAMED, BUSY, "10.1.1.69", "10.1.1.69"),
+        # none run: once somebody listens at the new one
+        (NAMED, READY, OLD, OLD),
+        (NAMED, replace(READY, listening=frozenset({NEW})), OLD, NEW),
+        # it cannot be reached any more: connections have their time to come back
+        (NAMED, replace(OLD_DOWN, idle=False, patient=True), OLD, None),
+        (NAMED, replace(OLD_DOWN, idle=False, listening=frozenset({NEW})), OLD, NEW),
+        # somebody refused it
+        (NAMED, replace(BUSY, refused=frozenset({OLD})), OLD, NEW),
+        # no name led there, or it did and is no longer configured
+        (NAMED, BUSY, "10.1.1.99", NEW),
+        ({**NAMED, "vps": section("peer", address="10.2.2.70")}, BUSY, OLD, "10.2.2.70"),
+        # nothing in use
+        (NAMED, BUSY, None, NEW),
+    ],
+)
+def test_a_name_with_another_answer(
+    sections: Sections, seen: Health, now: str | None, expected: str | None
+) -> None:
+    """DNS that rotates, or is wrong for a moment, ends no connection."""
+    in_use = choice("vps", now, NAMED) if now else None
+    found = plan(config(sections), MOVED, seen, MEANS, in_use)
+    assert (found.choice.address if found.choice else None) == expected
+    (addresses,) = (p.addresses for p in found.peers)
+    if now is not None and now == expected:  # the last one, and led around the proxy
+        assert addresses == (NEW, "10.2.2.70", now)
+        assert now in {r.destination.partition("/")[0] for r in found.state.rules if r.destination}
+    if found.choice:
+        assert plan(config(sections), MOVED, seen, MEANS, found.choice).choice == found.choice
+
+
+def test_a_restarted_agent_keeps_an_address_of_an_earlier_answer() -> None:
+    told = config(NAMED)
+    before = plan(told, MOVED, BUSY, MEANS, choice("vps", OLD, NAMED))
+    assert before.choice and before.choice.address == OLD
+    assert plan(told, MOVED, READY, MEANS, now=before.state) == before
+
+
 def client_file(found: Plan) -> str:
     (file,) = (f for f in found.state.files if "client" in f.path)
     return file.content
@@ -265,11 +324,23 @@ def test_a_restarted_agent_keeps_what_its_redirector_was_told() -> None:
     second = Choice(told.client_peers[0], "10.2.2.70")
     before = plan(told, BRIDGE, READY, MEANS, second)
     assert before.configured == before.choice == second
-    again = plan(told, BRIDGE, READY, MEANS, running=before.state.processes)
+    again = plan(told, BRIDGE, READY, MEANS, now=before.state)
     assert again == before
     changed = config({**BRIDGE_CLIENT, "client": {**CLIENT, "local_port": "1090"}})
-    first = plan(changed, BRIDGE, READY, MEANS, running=before.state.processes)
+    first = plan(changed, BRIDGE, READY, MEANS, now=before.state)
     assert first.choice == Choice(told.client_peers[0], "10.1.1.70")
+
+
+def test_a_wan_section_that_goes_leaves_the_others_as_they_are() -> None:
+    """Another endpoint or table would close the subflows of a link that nobody touched."""
+    before = plan(config(BRIDGE_CLIENT), BRIDGE, READY, MEANS).state
+    left = {k: v for k, v in BRIDGE_CLIENT.items() if k != "wan1"}
+    after = plan(config(left), BRIDGE, READY, MEANS, now=before).state
+    assert [e for e in before.endpoints if e.device == "eth2"] == list(after.endpoints)
+    # Without its section wan1 is a network of the router's own like a LAN.
+    mine = [r for r in after.routes if r.table == 10902 and r.type != "throw"]
+    assert mine == [r for r in before.routes if r.table == 10902 and r.type != "throw"]
+    assert plan(config(left), BRIDGE, READY, MEANS, now=after).state == after
 
 
 # --- Kernel settings -----------------------------------------------------------------------------
@@ -415,5 +486,7 @@ def test_no_server_for_everybody_where_no_firewall_works(method: str, starts: bo
     planned = plan(config(sections), BRIDGE, READY, means).state.processes
     assert [p.name for p in planned] == ["server"] * starts
     running = plan(config(sections), BRIDGE, READY, MEANS).state.processes
-    kept = plan(config(sections), BRIDGE, READY, means, running=running).state.processes
+    kept = plan(
+        config(sections), BRIDGE, READY, means, now=RouterState(processes=running)
+    ).state.processes
     assert kept == running

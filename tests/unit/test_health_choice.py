@@ -22,7 +22,7 @@ from unit.examples import (
 
 from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts, Interface
-from mptcp_agent.core.plan.paths import Choice, choose, failed_wans, resolve, usable_wans
+from mptcp_agent.core.plan.paths import Choice, choose, failed_wans, keeping, resolve, usable_wans
 from mptcp_agent.core.state import family
 from mptcp_agent.core.wans import WanLink, wan_links
 
@@ -39,6 +39,12 @@ PEERS = resolve(CONFIG.client_peers, Facts())
 ADDRESSES = tuple(a for p in PEERS for a in p.addresses)
 DEVICES = ("eth1", "eth2", "wwan0")
 NAMES = ("wan1", "wan2", "wan3")
+
+#: The same peers by names, one for each address.
+NAMED = tuple(f"a{i}.example" for i in range(len(ADDRESSES)))
+BY_NAME = tuple(
+    replace(p.peer, address=tuple(NAMED[ADDRESSES.index(a)] for a in p.addresses)) for p in PEERS
+)
 
 SOME_ADDRESSES = st.frozensets(st.sampled_from(ADDRESSES))
 CHOICES = tuple(Choice(p.peer, a) for p in PEERS for a in p.addresses)
@@ -170,6 +176,27 @@ def test_a_choice_is_stable(links: tuple[WanLink, ...], health: Health, now: Cho
     first = choose(PEERS, links, health, now)
     if first is not None:
         assert choose(PEERS, links, health, first) == first
+
+
+@given(wans(), healths(), st.sampled_from(CHOICES), st.frozensets(st.sampled_from(NAMED)))
+def test_another_answer_of_a_name_ends_nothing(
+    links: tuple[WanLink, ...], health: Health, now: Choice, moved: frozenset[str]
+) -> None:
+    """Every address is of a name's answer, some names have had another since: as long as the one
+    in use can be reached, the choice is what it would have been without."""
+    facts = Facts(
+        resolved=tuple(
+            (n, (f"10.1.1.{9 + i}",) if n in moved else (ADDRESSES[i],))
+            for i, n in enumerate(NAMED)
+        ),
+        formerly=tuple((n, (ADDRESSES[i],)) for i, n in enumerate(NAMED)),
+    )
+    peers = keeping(resolve(BY_NAME, facts), now, facts, health)
+    for peer in peers:
+        assert len(set(peer.addresses)) == len(peer.addresses)
+    if reachable(links, health, now) and not health.idle:
+        choice = choose(peers, links, health, now)
+        assert choice and (choice.peer.name, choice.address) == (now.peer.name, now.address)
 
 
 @given(wans(), healths(), IN_USE)

@@ -169,6 +169,18 @@ BAD: list[tuple[str, Sections, str]] = [
         "mptcp-proxy.client.peer: 's' is not a usable peer section; usable are: none",
     ),
     (
+        "one address at two ports",
+        {"r": PEER, "s": section("peer", address=["10.1.1.70", "10.3.3.70"], port="443")},
+        "mptcp-proxy.s.address: '10.1.1.70' is already an address of peer r, at port 8388; "
+        "one port per address; remove it here, or set port 8388",
+    ),
+    (
+        "client and server at one port",
+        {**BRIDGE_BOTH, "client": section("client", peer="r7000", local_port="8388")},
+        "mptcp-proxy.client.local_port: 8388 is already the port of section server: only one of "
+        "them can listen there; set a local_port that nothing else on this router listens at",
+    ),
+    (
         "open server",
         {"server": section("server", enabled="1")},
         "mptcp-proxy.server.allow: missing, and the method is none: anyone could use this "
@@ -218,6 +230,24 @@ def test_a_bad_section_is_skipped_and_the_rest_runs() -> None:
     assert [w.name for w in found.wans] == ["wan1"]
     assert found.client is not None and found.server is not None
     assert len(problems) == 1
+
+
+def test_an_address_at_two_ports_belongs_to_the_first_peer() -> None:
+    """What is left of the other one is used; the same port twice is two ways to one server."""
+    second = section("peer", address=["10.1.1.70", "10.3.3.70"], port="443")
+    third = section("peer", address=["10.2.2.70"], port="443")
+    found, problems = read({"r": PEER, "s": second, "t": third})
+    assert [(p.name, p.address) for p in found.peers] == [
+        ("r", ("10.1.1.70", "10.2.2.70")),
+        ("s", ("10.3.3.70",)),
+    ]
+    assert [p.where for p in problems] == ["mptcp-proxy.s.address", "mptcp-proxy.t.address"]
+    assert len(config({"r": PEER, "again": PEER}).peers) == 2
+
+
+def test_a_client_at_the_port_of_the_server_is_left_out() -> None:
+    found, _ = read({**BRIDGE_BOTH, "client": section("client", peer="r7000", local_port="8388")})
+    assert found.client is None and found.server is not None
 
 
 def test_globals_cannot_be_skipped_and_fall_back_to_the_default() -> None:

@@ -40,13 +40,14 @@ class Facts:
 
     ``addresses`` maps a device to the addresses (``address/prefix``) the kernel really has
     on it, without tentative, deprecated and link-local ones; ``resolved`` maps the host
-    names of peers to their addresses.
+    names of peers to their addresses, ``formerly`` to those of earlier answers, newest first.
     """
 
     interfaces: tuple[Interface, ...] = ()
     links: tuple[Link, ...] = ()
     addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     resolved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    formerly: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     """Sysctls of interest that exist here, with their present values."""
     memory: int = 0

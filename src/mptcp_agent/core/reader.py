@@ -8,6 +8,7 @@ Nothing that UCI can hold makes this raise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import options
@@ -82,15 +83,20 @@ def read(values: Values, schema: options.Schema) -> tuple[Config, tuple[Problem,
     defaults = {k: options.default(s) for k, s in schema["$defs"]["globals"]["properties"].items()}
     found = _only(reader, "globals", good("globals"))
     settings = Globals(**(found[1] if found else defaults))
-    peers = tuple(
-        peer for name, v in good("peer") if _peer_ok(reader, peer := Peer(name=name, **v))
+    peers = _one_port_each(
+        reader,
+        [p for name, v in good("peer") if _peer_ok(reader, p := Peer(name=name, **v))],
     )
+    server = _server(reader, good("server"))
+    client = _client(reader, good("client"), peers)
+    if client and server and not _ports_differ(reader, client, server):
+        client = None  # its LAN goes out directly; the server's clients have no other way
     return (
         Config(
             globals=settings,
             peers=peers,
-            client=_client(reader, good("client"), peers),
-            server=_server(reader, good("server")),
+            client=client,
+            server=server,
             wans=_wans(reader, good("wan")),
         ),
         tuple(reader.problems),
@@ -135,6 +141,30 @@ def _peer_ok(reader: _Reader, peer: Peer) -> bool:
         )
         return False
     return True
+
+
+def _one_port_each(reader: _Reader, peers: Iterable[Peer]) -> tuple[Peer, ...]:
+    """The peers without addresses that an earlier one has at another port: paths and their
+    health are told apart by address alone."""
+    owners: dict[str, Peer] = {}
+    found = []
+    for peer in peers:
+        kept = []
+        for address in peer.address:
+            owner = owners.setdefault(address, peer)
+            if owner.port == peer.port:
+                kept.append(address)
+                continue
+            reader.problem(
+                peer.name,
+                "address",
+                f"'{address}' is already an address of peer {owner.name}, at port {owner.port}; "
+                "one port per address",
+                f"remove it here, or set port {owner.port}",
+            )
+        if kept:
+            found.append(replace(peer, address=tuple(kept)))
+    return tuple(found)
 
 
 def _client(
@@ -182,6 +212,19 @@ def _server(reader: _Reader, found: list[tuple[str, dict[str, Any]]]) -> Server 
         )
         return None
     return server
+
+
+def _ports_differ(reader: _Reader, client: Client, server: Server) -> bool:
+    if client.local_port != server.port:
+        return True
+    reader.problem(
+        client.name,
+        "local_port",
+        f"{client.local_port} is already the port of section {server.name}: only one of them can "
+        "listen there",
+        "set a local_port that nothing else on this router listens at",
+    )
+    return False
 
 
 def _wans(reader: _Reader, found: list[tuple[str, dict[str, Any]]]) -> tuple[Wan, ...]:

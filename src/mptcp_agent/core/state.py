@@ -27,7 +27,7 @@ PRIORITY_ADDRESS = 720
 PRIORITY_PEER = 730
 RULE_PRIORITIES = range(700, 740)
 
-#: Routing tables: one per WAN in the order of the configuration, and one for the first
+#: Routing tables: one per WAN (by its slot, see ``wans``), and one for the first
 #: subflow of a connection, which has no source address yet.
 TABLE_PEERS = 10900
 TABLE_FIRST_WAN = 10901

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .config import Config, Wan
 from .network import Facts, Interface
-from .state import TABLE_FIRST_WAN, Family, family
+from .state import PRIORITY_DEVICE, TABLE_FIRST_WAN, TABLES, Family, Rule, family
+
+#: Numbers of WANs: as many as there are tables, each with two endpoint ids of 64.
+SLOTS = range(len(TABLES) - 1)
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ class WanAddress:
 class WanLink:
     """A WAN section with what is known of its link.
 
-    ``reason`` says why it is not ``up``; ``index`` is its place in the configuration.
+    ``reason`` says why it is not ``up``; ``index`` is its place in the configuration, ``slot``
+    the number of which its table and its endpoints' ids follow.
     """
 
     section: Wan
     index: int
+    slot: int
     device: str | None
     addresses: tuple[WanAddress, ...]
     up: bool
@@ -59,31 +64,66 @@ class WanLink:
 
     @property
     def table(self) -> int:
-        return TABLE_FIRST_WAN + self.index
+        return TABLE_FIRST_WAN + self.slot
 
     def address(self, fam: Family) -> WanAddress | None:
         return next((a for a in self.addresses if a.family == fam), None)
 
 
-def wan_links(config: Config, facts: Facts) -> tuple[WanLink, ...]:
-    """Every configured WAN, also those that are off or down.
+def wan_links(config: Config, facts: Facts, rules: Iterable[Rule] = ()) -> tuple[WanLink, ...]:
+    """Every configured WAN, also those that are off or down; ``rules`` are the router's own.
 
-    Two sections for one device (wan and wan6) would plan its addresses twice: the first has it.
+    What two of them claim has one: a device with two sections (wan and wan6), an address that
+    two modems of one make hand out. That is the one which uses it already, or switching over
+    would end its connections; else the first.
     """
-    found: list[WanLink] = []
+    tables: dict[str, set[int]] = {}
+    for rule in rules:
+        if rule.priority == PRIORITY_DEVICE and rule.oif:
+            tables.setdefault(rule.oif, set()).add(rule.table)
+    links = [_link(wan, index, facts) for index, wan in enumerate(config.wans)]
     owners: dict[str, str] = {}
-    for index, wan in enumerate(config.wans):
-        link = _link(wan, index, facts)
-        if link.device and wan.role != "off":
-            owner = owners.setdefault(link.device, wan.name)
-            if owner != wan.name:
-                reason = (
-                    f"device {link.device} is already the device of {owner}; "
-                    "one wan section per device"
-                )
-                link = replace(link, addresses=(), up=False, reason=reason)
-        found.append(link)
-    return tuple(found)
+    for link in sorted(links, key=lambda w: (w.device not in tables, w.index)):
+        if link.device and link.section.role != "off":
+            reason = _claim(link, owners)
+            if reason:
+                links[link.index] = replace(link, addresses=(), up=False, reason=reason)
+    return tuple(_with_slots(links, tables))
+
+
+def _claim(link: WanLink, owners: dict[str, str]) -> str:
+    """Note whose device and addresses these are; why the WAN may not have them, or ""."""
+    assert link.device
+    owner = owners.setdefault(link.device, link.name)
+    if owner != link.name:
+        return f"device {link.device} is already the device of {owner}; one wan section per device"
+    for address in (a.address for a in link.addresses):
+        owner = owners.setdefault(address, link.name)
+        if owner != link.name:
+            return (
+                f"address {address} is already the address of {owner}; "
+                "set another LAN network on one of the two modems"
+            )
+    return ""
+
+
+def _with_slots(links: Iterable[WanLink], tables: Mapping[str, set[int]]) -> list[WanLink]:
+    """A WAN in use keeps its number, as the rule of its device shows it (``tables``), whatever
+    sections come, go or move: another number is another table and another endpoint, which
+    closes its subflows. Others have their place in the configuration, or the first free one."""
+    links = list(links)
+    slots: dict[int, int] = {}
+    for link in links:
+        if link.up and link.section.role != "off":
+            had = {t - TABLE_FIRST_WAN for t in tables.get(link.device or "", ())}
+            free = had & set(SLOTS) - set(slots.values())
+            if free:
+                slots[link.index] = link.index if link.index in free else min(free)
+    for link in links:
+        if link.index not in slots:
+            choice = (link.index, *SLOTS)
+            slots[link.index] = next(s for s in choice if s not in slots.values())
+    return [replace(link, slot=slots[link.index]) for link in links]
 
 
 def _link(wan: Wan, index: int, facts: Facts) -> WanLink:
@@ -93,7 +133,7 @@ def _link(wan: Wan, index: int, facts: Facts) -> WanLink:
     addresses = () if reason or device is None else tuple(_addresses(device, facts))
     if not reason and not addresses:
         reason = f"{device} has no address"
-    return WanLink(wan, index, device, addresses, up=not reason, reason=reason)
+    return WanLink(wan, index, index, device, addresses, up=not reason, reason=reason)
 
 
 def _why_down(wan: Wan, interface: Interface | None, facts: Facts) -> str:
@@ -117,15 +157,17 @@ def _addresses(device: str, facts: Facts) -> Iterable[WanAddress]:
     """The first address of each family that netifd gave and the kernel has.
 
     IPv6 often has a netifd interface of its own (wan6) on the same device: all interfaces of
-    the device count. An address only the kernel knows is used where netifd names none (a
-    modem's manager set it).
+    the device count. An address only the kernel knows is used where netifd names none of its
+    family (a modem's manager set it, or the kernel heard a router advertisement).
     """
-    same = [i for i in facts.interfaces if i.device == device and i.up]
+    every = [i for i in facts.interfaces if i.device == device]
+    same = [i for i in every if i.up]
     kernel = facts.kernel_addresses(device)
+    disowned = {a for i in every if not i.up for a in i.addresses}
     named = [a for i in same for a in i.addresses]
     gateways = [g for i in same for g in i.gateways]
     for fam in (4, 6):
-        candidates = [a for a in named if a in kernel] or [a for a in kernel if a not in named]
+        candidates = [a for a in named if a in kernel] + [a for a in kernel if a not in disowned]
         text = next((a for a in candidates if family(a) == fam), None)
         if text is None:
             continue

@@ -17,17 +17,19 @@ from ..config import PACKAGE, Config
 from ..health import Health
 from ..network import Facts
 from ..problem import Problem
-from ..state import Backend, Limits, Process, RouterState
+from ..state import Backend, Limits, RouterState
 from ..wans import WanLink, local_networks, wan_links
 from . import routing
 from .firewall import Mode, firewall, lan_devices
-from .paths import Choice, PeerAddresses, choose, resolve, used_families
+from .paths import Choice, PeerAddresses, choose, keeping, resolve, used_families
 from .proxies import Proxies, proxies, running_choice
 from .sysctls import sysctls
 
 #: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
 #: subflows leaves the third WAN idle.
 LIMITS = Limits(subflows=8, add_addr_accepted=8)
+
+NOTHING = RouterState()
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,18 @@ def plan(
     means: Means,
     in_use: Choice | None = None,
     recovering: bool = False,
-    running: tuple[Process, ...] = (),
+    now: RouterState = NOTHING,
 ) -> Plan:
     """``in_use`` is what the redirector was told last (None: by an agent before this one);
-    ``recovering``: the plan before chose nothing, and the LAN is not redirected. ``running`` are
-    the processes as they are."""
-    wans = wan_links(config, facts)
+    ``recovering``: the plan before chose nothing, and the LAN is not redirected. ``now`` is the
+    router as it is: its rules and processes say what runs, and is kept where it can be."""
+    wans = wan_links(config, facts, now.rules)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
     if in_use is None:
-        in_use = running_choice(config, facts, peers, means.builds, means.directory, running)
+        in_use = running_choice(config, facts, peers, means.builds, means.directory, now.processes)
+    peers = keeping(peers, in_use, facts, health)
     choice = choose(peers, wans, health, in_use, recovering)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
@@ -110,7 +113,7 @@ def plan(
         else (),
         processes=engine.processes
         if backend or not _open_to_all(config)
-        else tuple(p for p in engine.processes if p.name != "server" or p in running),
+        else tuple(p for p in engine.processes if p.name != "server" or p in now.processes),
         files=engine.files,
         sysctls=sysctls(config, wans, facts),
     )

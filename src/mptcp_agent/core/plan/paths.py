@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config import Config, Peer
 from ..health import Health
@@ -42,6 +42,39 @@ def resolve(peers: tuple[Peer, ...], facts: Facts) -> tuple[PeerAddresses, ...]:
             ),
         )
         for peer in peers
+    )
+
+
+def former(peer: Peer, facts: Facts) -> tuple[str, ...]:
+    """Addresses that the peer's names led to before."""
+    known = dict(facts.formerly)
+    return tuple(a for host in peer.address for a in known.get(host, ()))
+
+
+def keeping(
+    peers: tuple[PeerAddresses, ...], now: Choice | None, facts: Facts, health: Health
+) -> tuple[PeerAddresses, ...]:
+    """The peers, with the address in use where a name of its peer led there and has another
+    answer now: as the last one, while connections run there and nobody refused it.
+
+    Answers rotate, and may be wrong for a moment (a captive portal's): each one would end every
+    connection. So an idle proxy, too, follows only once somebody is seen to listen at the new
+    address. A name that is no longer configured keeps nothing.
+    """
+
+    def stays(peer: PeerAddresses, now: Choice) -> bool:
+        moved = not health.listening.isdisjoint(peer.addresses)
+        return (
+            peer.peer.name == now.peer.name
+            and now.address not in peer.addresses
+            and now.address in former(peer.peer, facts)
+            and now.address not in health.refused
+            and not (health.idle and moved)
+        )
+
+    return tuple(
+        replace(p, addresses=(*p.addresses, now.address)) if now and stays(p, now) else p
+        for p in peers
     )
 
 

@@ -22,7 +22,7 @@ from ..config import PACKAGE, Config
 from ..network import Facts
 from ..problem import Problem
 from ..state import File, Process
-from .paths import Choice, PeerAddresses
+from .paths import Choice, PeerAddresses, former
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,11 @@ def running_choice(
     """The choice a running redirector was configured for by an agent before this one: it stays,
     or a restarted agent would end its connections. None where there is none."""
     digests = {p.digest for p in running if p.name == "client"}
-    for choice in (Choice(p.peer, a) for p in peers for a in p.addresses) if digests else ():
+    for choice in (
+        Choice(p.peer, a)
+        for p in (peers if digests else ())
+        for a in (*p.addresses, *former(p.peer, facts))
+    ):
         found = proxies(config, facts, choice, builds, directory)
         if any(p.name == "client" and p.digest in digests for p in found.processes):
             return choice

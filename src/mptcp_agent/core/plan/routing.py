@@ -167,6 +167,6 @@ def endpoints(
                 if wan.section.role == "backup":
                     flags.add("backup")
             if flags and families[own.family == 6]:
-                number = ENDPOINT_IDS.start + 2 * wan.index + (own.family == 6)
+                number = ENDPOINT_IDS.start + 2 * wan.slot + (own.family == 6)
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
     return tuple(found)
