@@ -87,6 +87,28 @@ test('nothing configured: defaults are shown, and roles that stay off leave no s
 	assert.deepEqual(options(config(w).globals), { enabled: '1' });
 });
 
+test('flags in the other words of UCI are shown as they are meant, and stay so', async t => {
+	const w = usual({ sections: {
+		globals: { type: 'globals', enabled: 'yes' },
+		r7000: { type: 'peer', address: [ '10.1.1.70' ] },
+		client: { type: 'client', enabled: 'on', peer: [ 'r7000' ], fast_open: 'true' },
+		server: { type: 'server', enabled: 'off' }
+	} });
+	const page = await shown(t, w);
+
+	assert.equal(await input(page, 'globals', 'enabled').isChecked(), true);
+	await tab(page, 'client');
+	assert.equal(await input(page, 'client', 'enabled').isChecked(), true);
+	assert.equal(await input(page, 'client', 'fast_open').isChecked(), true);
+	await tab(page, 'server');
+	assert.equal(await input(page, 'server', 'enabled').isChecked(), false);
+	await save(page);
+	await eventually(() => assert.equal(config(w).globals.enabled, '1'));
+	assert.equal(config(w).client.enabled, '1');
+	assert.equal(config(w).client.fast_open, '1');
+	assert.ok([ undefined, '0' ].includes(config(w).server.enabled));
+});
+
 test('a client needs a peer', async t => {
 	const w = usual({ sections: {} });
 	const page = await shown(t, w);

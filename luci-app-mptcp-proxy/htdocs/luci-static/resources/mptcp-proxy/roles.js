@@ -72,10 +72,11 @@ function client(map) {
 		_('This router sends the TCP connections of its LAN to a peer, over all links at once.'));
 	const on = { enabled: '1' };
 
-	const enabled = fields.add(s, 'client', 'enabled', _('This router is a client'), '', { rmempty: false });
-
-	/* a section that says nothing is on, a missing one is off */
-	enabled.load = name => uci.get(CONFIG, name, 'enabled') ?? (uci.get(CONFIG, name) ? '1' : '0');
+	fields.add(s, 'client', 'enabled', _('This router is a client'), '', {
+		rmempty: false,
+		/* a section that says nothing is on, a missing one is off */
+		load: name => uci.get(CONFIG, name, 'enabled') ?? (uci.get(CONFIG, name) ? '1' : '0')
+	});
 
 	fields.add(s, 'client', 'peer', _('Peers'),
 		_('The first one that answers is used; the others stand by, in this order. They are described under Peers.'), {

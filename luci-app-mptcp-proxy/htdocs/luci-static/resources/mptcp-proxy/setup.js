@@ -84,10 +84,10 @@ function changes(answers, sections) {
 /* What the form of the assistant begins with: what is configured, else what works everywhere.
  * While all is switched off that is the package's example, which is of no use to anybody. */
 function beginning(all, found, method) {
-	const sections = all.some(s => s['.type'] == 'globals' && s.enabled == '0') ? [] : all;
+	const sections = all.some(s => s['.type'] == 'globals' && !rules.isOn('globals', 'enabled', s.enabled)) ? [] : all;
 	const server = sections.find(s => s['.type'] == 'server') ?? {};
 	const peer = sections.find(s => s['.name'] == firstPeer(sections)) ?? {};
-	const role = (server.enabled == '1') ? 'server' : 'client';
+	const role = rules.isOn('server', 'enabled', server.enabled) ? 'server' : 'client';
 	const far = (role == 'server') ? server : peer;
 	const wans = sections.filter(s => s['.type'] == 'wan').map(s => s.interface);
 
