@@ -109,6 +109,22 @@ test('flags in the other words of UCI are shown as they are meant, and stay so',
 	assert.ok([ undefined, '0' ].includes(config(w).server.enabled));
 });
 
+test('of two client sections the one that the agent uses is shown and changed', async t => {
+	const w = usual({ sections: {
+		r7000: { type: 'peer', address: [ '10.1.1.70' ] },
+		old: { type: 'client', enabled: '0', peer: [ 'r7000' ], timeout: '100' },
+		client: { type: 'client', enabled: '1', peer: [ 'r7000' ], timeout: '600' }
+	} });
+	const page = await shown(t, w);
+
+	await tab(page, 'client');
+	assert.equal(await input(page, 'client', 'timeout').inputValue(), '600');
+	await input(page, 'client', 'timeout').fill('700');
+	await save(page);
+	await eventually(() => assert.equal(config(w).client.timeout, '700'));
+	assert.deepEqual(options(config(w).old), { enabled: '0', peer: [ 'r7000' ], timeout: '100' });
+});
+
 test('a client needs a peer', async t => {
 	const w = usual({ sections: {} });
 	const page = await shown(t, w);

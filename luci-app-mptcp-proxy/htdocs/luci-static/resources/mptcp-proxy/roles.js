@@ -4,6 +4,7 @@
 'require uci';
 'require mptcp-proxy.fields as fields';
 'require mptcp-proxy.methods as methods';
+'require mptcp-proxy.rules as rules';
 
 /*
  * The sections of which there is one: what holds for the whole router, and its two roles.
@@ -16,9 +17,9 @@ const CONFIG = 'mptcp-proxy';
 const Single = form.TypedSection.extend({
 	__name__: 'CBI.MptcpSingle',
 
-	/* the first: the agent too ignores a second one */
+	/* the one the agent takes */
 	cfgsections() {
-		return [ this.super('cfgsections', [])[0] ?? this.sectiontype ];
+		return [ rules.theOne(uci.sections(CONFIG), this.sectiontype)?.['.name'] ?? this.sectiontype ];
 	},
 
 	parse() {

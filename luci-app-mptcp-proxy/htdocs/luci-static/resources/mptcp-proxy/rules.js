@@ -162,6 +162,14 @@ function isOn(kind, option, value) {
 	return flag(value) ?? OPTIONS[kind][option].standard;
 }
 
+/* The section the agent takes where it wants one of a kind: of two clients or servers the first
+ * that is switched on. The first where none is, undefined where there is no section. */
+function theOne(sections, kind) {
+	const found = sections.filter(s => s['.type'] == kind);
+
+	return (kind != 'globals' && found.find(s => isOn(kind, 'enabled', s.enabled))) || found[0];
+}
+
 /* true, or what is expected instead. An empty value is another question: see fields.js */
 function check(kind, option, value) {
 	const rule = OPTIONS[kind][option];
@@ -179,4 +187,4 @@ function check(kind, option, value) {
 	return !rule.pattern || rule.pattern.test(value) || _('This is not of the form that is needed here');
 }
 
-return baseclass.extend({ OPTIONS, MOST_WANS, FORMATS, flag, isOn, check });
+return baseclass.extend({ OPTIONS, MOST_WANS, FORMATS, flag, isOn, theOne, check });

@@ -51,21 +51,21 @@ function wanChanges(ticked, sections) {
 
 /* The peer that the client uses first: it is the one the assistant asks about */
 function firstPeer(sections) {
-	const client = sections.find(s => s['.type'] == 'client');
+	const client = rules.theOne(sections, 'client');
 	const peers = named(sections, 'peer');
 
 	return list(client?.peer).find(name => peers.includes(name)) ?? peers[0];
 }
 
 function changes(answers, sections) {
-	const only = type => named(sections, type)[0] ?? type;
+	const only = type => rules.theOne(sections, type)?.['.name'] ?? type;
 	const secret = { method: answers.method, password: (answers.method == 'none') ? null : answers.password };
 	const port = answers.port || null;
 	const result = [ { type: 'globals', name: only('globals'), options: { enabled: '1' } } ];
 
 	if (answers.role == 'client') {
 		const peer = firstPeer(sections) ?? freeName(sections, 'peer1');
-		const client = sections.find(s => s['.type'] == 'client');
+		const client = rules.theOne(sections, 'client');
 		const others = list(client?.peer).filter(name => name != peer && named(sections, 'peer').includes(name));
 
 		result.push(
@@ -85,7 +85,7 @@ function changes(answers, sections) {
  * While all is switched off that is the package's example, which is of no use to anybody. */
 function beginning(all, found, method) {
 	const sections = all.some(s => s['.type'] == 'globals' && !rules.isOn('globals', 'enabled', s.enabled)) ? [] : all;
-	const server = sections.find(s => s['.type'] == 'server') ?? {};
+	const server = rules.theOne(sections, 'server') ?? {};
 	const peer = sections.find(s => s['.name'] == firstPeer(sections)) ?? {};
 	const role = rules.isOn('server', 'enabled', server.enabled) ? 'server' : 'client';
 	const far = (role == 'server') ? server : peer;
