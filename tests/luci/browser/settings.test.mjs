@@ -286,6 +286,39 @@ test('peers: a grid, with a dialog for each', async t => {
 	await eventually(() => assert.equal(config(w).vps, undefined));
 });
 
+test('a peer just added can be chosen for the client, without loading the page again', async t => {
+	const w = usual();
+	const page = await shown(t, w);
+	const peers = () => field(page, 'client', 'peer');
+
+	await tab(page, 'peer');
+	await page.locator('[data-tab="peer"] .cbi-section-create input').fill('office');
+	await page.locator('[data-tab="peer"] .cbi-section-create input').press('End');
+	await page.locator('[data-tab="peer"] .cbi-section-create .cbi-button-add').click();
+	await modal(page).locator('[data-name="address"]').waitFor();
+	await add(page, 'office', 'address', '192.0.2.70');
+	await modal(page).locator('.cbi-button-positive').click();
+	await page.locator('tr[data-sid="office"]').waitFor();
+	await eventually(async () => assert.equal(await modal(page).isVisible(), false));
+
+	await tab(page, 'client');
+
+	/* LuCI's own list of choices */
+	if (await peers().locator('.cbi-dropdown').count()) {
+		await peers().locator('.cbi-dropdown').click();
+		await peers().locator('li[data-value="office"]').click();
+	}
+	else {
+		assert.equal(await peers().locator('option[value="office"]').count(), 1);
+		await add(page, 'client', 'peer', 'nobody');
+		assert.match(await tooltip(page, 'client', 'peer'), /no peer of this name/);
+		await add(page, 'client', 'peer', 'office');
+	}
+
+	await save(page);
+	await eventually(() => assert.deepEqual(config(w).client.peer, [ 'r7000', 'vps', 'office' ]));
+});
+
 test('links: the networks to choose from, each once, eight at most', async t => {
 	const w = usual();
 	const page = await shown(t, w);

@@ -79,12 +79,23 @@ function client(map) {
 		load: name => uci.get(CONFIG, name, 'enabled') ?? (uci.get(CONFIG, name) ? '1' : '0')
 	});
 
-	fields.add(s, 'client', 'peer', _('Peers'),
+	const peer = fields.add(s, 'client', 'peer', _('Peers'),
 		_('The first one that answers is used; the others stand by, in this order. They are described under Peers.'), {
 			depends: on,
-			values: uci.sections(CONFIG, 'peer').map(p => [ p['.name'], p['.name'] ]),
-			also: (name, value) => uci.get(CONFIG, value) == 'peer' || _('There is no peer of this name')
+			also: (name, value) => uci.get(CONFIG, value)?.['.type'] == 'peer' || _('There is no peer of this name')
 		});
+	const load = peer.load;
+
+	/* anew each time: the form is loaded again when a peer is added or taken away under Peers */
+	peer.load = function(name) {
+		this.keylist = [];
+		this.vallist = [];
+
+		for (const one of uci.sections(CONFIG, 'peer'))
+			this.value(one['.name']);
+
+		return load.call(this, name);
+	};
 	fields.add(s, 'client', 'lan', _('Networks to serve'),
 		_('The networks whose connections go through the proxy: usually only lan.'), { depends: on });
 	fields.add(s, 'client', 'when_down', _('While no peer answers'),
