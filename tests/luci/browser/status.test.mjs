@@ -164,7 +164,12 @@ test('a server says whom it serves', async t => {
 	await page.locator('summary').first().click();
 	assert.match(await text(page, '.mptcp-details'), /0\.0\.0\.0 port 8388[\s\S]*1, with 12 connections/);
 	assert.match(await text(page, '.mptcp-connections'), /a client/);
-	assert.match(await text(page, '[data-wan="wan1"]'), /1 \(signal\)/);
+	assert.match(await text(page, '[data-wan="wan1"]'), /101 \(signal\)/);
+
+	for (const pill of await page.locator('.mptcp-card .mptcp-pill').all()) {
+		assert.equal(await pill.innerText(), 'Up');
+		assert.match(await pill.getAttribute('class'), /mptcp-good/);
+	}
 });
 
 test('the graph: one area for each link, the sum in the table', async t => {
