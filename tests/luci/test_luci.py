@@ -141,8 +141,8 @@ def mutations(count: int) -> list[str]:
 
 
 FLAGS = (
-    "1", "0", "on", "off", "true", "false", "yes", "no", "enabled", "disabled", "Yes", " 1 ", "TRUE",
-    "", " ", "2", "01", "y", "n", "1 0", "null", "constructor",
+    "1", "0", "on", "off", "true", "false", "yes", "no", "enabled", "disabled", "Yes", " 1 ",
+    "TRUE", "", " ", "2", "01", "y", "n", "1 0", "null", "constructor",
 )  # fmt: skip
 
 

@@ -84,7 +84,8 @@ export function connections(...list) {
 export const CHECK = { checks: [
 	{ name: 'kernel', result: 'ok', message: 'MPTCP is built in and on', hint: '' },
 	{ name: 'engine', result: 'ok', message: 'sing-box 1.12.22', hint: '' },
-	{ name: 'jsonschema', result: 'warning', message: 'not installed, validation by the agent itself', hint: 'opkg install python3-jsonschema' },
+	{ name: 'jsonschema', result: 'ok', message: "not installed (optional): the agent's own reader validates", hint: '' },
+	{ name: 'mwan3', result: 'warning', message: 'mwan3 runs, and changes routes or endpoints of the same WANs', hint: 'switch it off for the WANs of mptcp-proxy: service mwan3 stop' },
 	{ name: 'firewall', result: 'failed', message: 'the WAN zone rejects port 8388', hint: 'uci add firewall rule\nuci set firewall.@rule[-1].dest_port=8388' }
 ] };
 

@@ -322,7 +322,7 @@ test('Check: results with the way to mend, copied as text', async t => {
 
 	await page.getByRole('button', { name: 'Check' }).click();
 	await page.locator('.mptcp-check').first().waitFor();
-	assert.equal(await page.locator('.mptcp-check').count(), 4);
+	assert.equal(await page.locator('.mptcp-check').count(), 5);
 	assert.match(await text(page, '.mptcp-check[data-result="failed"]'), /To mend[\s\S]*firewall[\s\S]*uci set/);
 	await screenshot(page, 'dialog-check');
 	await page.getByText('Copy as text').click();
