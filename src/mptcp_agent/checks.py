@@ -6,6 +6,7 @@ a function that yields rows; order is the order a person would look in.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,7 @@ def run_checks(view: View, call: Call) -> list[Row]:
         lambda: _buffers(view),
         lambda: _filters(view),
         lambda: _rivals(call),
+        _validation,
     )
     return [found for check in checks for found in check()]
 
@@ -262,3 +264,15 @@ def _rivals(call: Call) -> Iterator[Row]:
         )
     if not found:
         yield row("other multi-WAN programs", "ok", "none runs")
+
+
+def _validation() -> Iterator[Row]:
+    """Only looked for: it takes 10 MB, which the agent does without."""
+    found = importlib.util.find_spec("jsonschema") is not None
+    yield row(
+        "jsonschema",
+        "ok",
+        "installed: the command line validates generated files with it too"
+        if found
+        else "not installed (optional): the agent's own reader validates",
+    )

@@ -140,6 +140,12 @@ def mutations(count: int) -> list[str]:
     return made
 
 
+FLAGS = (
+    "1", "0", "on", "off", "true", "false", "yes", "no", "enabled", "disabled", "Yes", " 1 ",
+    "TRUE", "", " ", "2", "01", "y", "n", "1 0", "null", "constructor",
+)  # fmt: skip
+
+
 def passwords() -> list[tuple[str, str, bool]]:
     keys = [base64.b64encode(bytes(n)).decode() for n in (0, 1, 15, 16, 17, 31, 32, 33)]
     texts = [
@@ -159,7 +165,8 @@ def passwords() -> list[tuple[str, str, bool]]:
 @cache
 def judged() -> dict[str, Any]:
     formats = [(name, text) for name in options.FORMATS for text in mutations(4000)]
-    run = node("pure/judge.mjs", stdin=json.dumps({"formats": formats, "passwords": passwords()}))
+    asked = {"formats": formats, "passwords": passwords(), "flags": FLAGS}
+    run = node("pure/judge.mjs", stdin=json.dumps(asked))
     assert run.returncode == 0, run.stderr
     verdicts = json.loads(run.stdout)
     return {**verdicts, "formats": list(zip(formats, verdicts["formats"], strict=True))}
@@ -194,6 +201,17 @@ def test_a_password_field_takes_what_the_agent_takes() -> None:
         if form != agent_takes(*case)
     ]
     assert different == []
+
+
+def agent_reads(text: str) -> options.Value | None:
+    try:
+        return options.read_option(text, {"type": "boolean"})
+    except options.OptionError:
+        return None
+
+
+def test_a_box_is_ticked_where_the_agent_reads_yes() -> None:
+    assert dict(zip(FLAGS, judged()["flags"], strict=True)) == {t: agent_reads(t) for t in FLAGS}
 
 
 def test_the_methods_are_those_of_the_engines() -> None:

@@ -115,9 +115,10 @@ def test_check_says_what_is_not_installed(python: Path, tmp_path: Path) -> None:
 import sys
 sys.modules["jsonschema"] = sys.modules["iptc"] = None
 from pathlib import Path
+from mptcp_agent.checks import _validation
 from mptcp_agent.system.iptables import Iptables
 from mptcp_agent.validation import check_generated
-print(*check_generated(Path({str(tmp_path)!r})))
+print(*_validation(), *check_generated(Path({str(tmp_path)!r})))
 print(Iptables().available())
 """
     done = subprocess.run(
@@ -127,7 +128,8 @@ print(Iptables().available())
         text=True,
         check=True,
     )
-    assert "'jsonschema', 'warning', 'not installed" in done.stdout
+    assert """'jsonschema', 'result': 'ok', 'message': "not installed""" in done.stdout
+    assert "sing-box-client.json" not in done.stdout
     assert "python-iptables is missing: install the package python3-iptables" in done.stdout
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -13,6 +15,11 @@ from lab.paths import SING_BOX, TOP
 from lab.proxy import Proxy
 from lab.topology import Network
 from lab.traffic import WAYS, TalkServer, Way, start
+from openwrt import ucifile
+
+from mptcp_agent.core import reader
+from mptcp_agent.core.config import Config
+from mptcp_agent.validation import load_schema
 
 KEY = "8JCsPssfgS8tiRwiMlhARg=="  # 16 bytes
 PAGE = (TOP / "docs/on-the-router.md").read_text()
@@ -20,10 +27,14 @@ SING_BOX_JSON = TOP / "docs/vps/sing-box.json"
 SYSCTLS = TOP / "docs/vps/90-mptcp.conf"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert found, language
-    return found.group(1)
+    return found
+
+
+def block(language: str) -> str:
+    return blocks(language)[0]
 
 
 def settings(text: str) -> list[str]:
@@ -33,6 +44,31 @@ def settings(text: str) -> list[str]:
 def test_page_and_files_are_the_same() -> None:
     assert json.loads(block("json")) == json.loads(SING_BOX_JSON.read_text())
     assert settings(block("conf")) == settings(SYSCTLS.read_text())
+
+
+def configured(lines: list[str], directory: Path) -> Config:
+    """What the agent reads after the lines, typed on a router just installed."""
+    (directory / "mptcp-proxy").write_text((TOP / "files/mptcp-proxy.config").read_text())
+    uci = f"{TOP}/tests/openwrt/bin/uci -c {directory} -t {directory}/saved"
+    for line in lines:
+        words = line.replace("YOUR-KEY", KEY).replace("uci", uci, 1)
+        subprocess.run(["sh", "-ec", words], check=True)
+    package = ucifile.parse("mptcp-proxy", (directory / "mptcp-proxy").read_text())
+    values = {
+        s.name: {**s.options, ".type": s.type, ".name": s.name, ".index": i}
+        for i, s in enumerate(package.sections.values())
+    }
+    config, problems = reader.read(values, load_schema("mptcp-proxy"))
+    assert problems == ()
+    return config
+
+
+def test_a_router_as_the_server(tmp_path: Path) -> None:
+    config = configured(settings(blocks("sh")[1]), tmp_path)
+    assert config.globals.enabled and config.client is None
+    assert config.server is not None and config.server.password == KEY
+    assert config.server.allow == ("198.51.100.0/24", "203.0.113.0/24")
+    assert [w.interface for w in config.wans] == ["wan1", "wan2"]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,32 @@ def test_reload_restarts_nothing(init: Init) -> None:
 def test_reload_of_an_agent_without_ubus(init: Init) -> None:
     init.run_agent(answers=False)
     assert init("reload_service") == ["ubus reload", "signal mptcp-proxy agent HUP"]
+
+
+def test_a_reload_during_the_start_does_not_end_it(tmp_path: Path) -> None:
+    """Sent while the program is being imported, which takes seconds on a small router."""
+    package = tmp_path / "mptcp_agent"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text(
+        "import pathlib, sys\n"
+        f"pathlib.Path({str(tmp_path)!r}, 'importing').touch()\n"
+        "sys.stdin.read()\n"  # an import that lasts until the test has sent its signal
+        "def main(): return 7\n"
+    )
+    starter = (TOP / "files/mptcp-agent").read_text()
+    assert "/usr/lib/mptcp-agent" in starter
+    program = tmp_path / "agent"
+    program.write_text(starter.replace("/usr/lib/mptcp-agent", str(tmp_path)))
+    with subprocess.Popen([sys.executable, str(program), "run"], stdin=subprocess.PIPE) as agent:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "importing").exists():
+            assert agent.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        agent.send_signal(signal.SIGHUP)
+        assert agent.stdin
+        agent.stdin.close()
+        assert agent.wait(30) == 7
 
 
 def test_reload_starts_what_is_not_there(init: Init) -> None:

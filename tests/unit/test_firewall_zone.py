@@ -103,7 +103,58 @@ def test_zones() -> None:
     second_apart = {**ZONES[2], "network": ["wan1"]}
     (first, second) = said(ROLE_SERVER, *ZONES[:2], second_apart)
     assert "zone 'wan'" in first
-    assert "no zone has the interface" in second
+    assert "no zone has wan2" in second
+
+
+def ways_out(config: Config, *sections: Mapping[str, object]) -> list[list[str]]:
+    values = {f"cfg{i:02}": {**s, ".index": i} for i, s in enumerate(sections)}
+    return [p.hint.split("; ") for p in firewall_zone.problems(config, values)]
+
+
+RELOAD = ["uci commit firewall", "service firewall reload"]
+
+
+def test_a_wan_in_no_zone_joins_that_of_the_others() -> None:
+    first = {**ZONES[2], "network": ["wan1"]}
+    (lines,) = ways_out(ROLE_SERVER, *ZONES[:2], first, ACCEPT)
+    assert lines == ["uci add_list firewall.@zone[1].network='wan2'", *RELOAD]
+    radio = {**first, "name": "radio", ".name": "radio", ".anonymous": False}
+    rule = {**ACCEPT, "src": "radio"}
+    (lines,) = ways_out(ROLE_SERVER, *ZONES[:2], {**ZONES[2], "network": []}, radio, rule)
+    assert lines == ["uci add_list firewall.radio.network='wan2'", *RELOAD]
+
+
+def test_else_the_zone_called_wan_wherever_it_stands() -> None:
+    wan = {**ZONES[2], "network": "wan"}  # an option: add_list would make 'wan', not 'wan wan1'
+    (lines,) = ways_out(ROLE_SERVER, ZONES[0], wan, ZONES[1])
+    assert lines[0] == "uci set firewall.@zone[0].network='wan wan1 wan2'"
+    assert lines[1:3] == [
+        "uci set firewall.mptcp_proxy_wan=rule",
+        "uci set firewall.mptcp_proxy_wan.name='MPTCP proxy'",
+    ]
+    assert lines[-2:] == RELOAD
+    empty = {k: v for k, v in ZONES[2].items() if k != "network"}
+    (lines,) = ways_out(ROLE_SERVER, *ZONES[:2], empty, ACCEPT)
+    assert lines == [
+        "uci add_list firewall.@zone[1].network='wan1'",
+        "uci add_list firewall.@zone[1].network='wan2'",
+        *RELOAD,
+    ]
+
+
+def test_no_zone_is_guessed() -> None:
+    (lines,) = ways_out(ROLE_SERVER, *ZONES[:2])
+    assert lines == [
+        "put wan1, wan2 into a zone: LuCI, Network, Firewall, or option network of a zone in "
+        "/etc/config/firewall"
+    ]
+
+
+def test_a_lan_in_no_zone() -> None:
+    (message,) = said(ROLE_CLIENT, *ZONES)
+    assert "(no zone has guest)" in message and message.endswith("guest goes out directly")
+    ((line, *rest),) = ways_out(ROLE_CLIENT, *ZONES)
+    assert (line, rest) == ("uci add_list firewall.@zone[0].network='guest'", RELOAD)
 
 
 def test_a_guest_network_rejects_the_redirector() -> None:

@@ -49,24 +49,28 @@ def _problems(config: Config, firewall: Values) -> Iterator[Problem]:
     if config.server:
         server = config.server
         wans = [w.interface for w in config.wans if w.role != "off"]
-        for zone in dict.fromkeys(_rejecting(sections, wans, server.port).values()):
+        for zone, names in _by_zone(_rejecting(sections, wans, server.port)):
             yield Problem(
                 f"{PACKAGE}.{server.name}.port",
-                f"the firewall {_of(zone)} rejects TCP port {server.port}, so that no client "
-                "reaches this server",
-                _commands(zone, server.port, server.allow),
+                f"the firewall {_of(zone, names)} rejects TCP port {server.port}, so that no "
+                f"client reaches this server{'' if zone else ' there'}",
+                _allow(zone, server.port, server.allow)
+                if zone
+                else _join(sections, names, wans, "wan", server.port, server.allow),
                 "warning",
             )
     if config.client:
         client = config.client
         shut_out = _rejecting(sections, client.lan, client.local_port)
-        for zone in dict.fromkeys(shut_out.values()):
+        for zone, names in _by_zone(shut_out):
             yield Problem(
                 f"{PACKAGE}.{client.name}.lan",
-                f"the firewall {_of(zone)} rejects TCP port {client.local_port} of this router, "
-                "to which connections are redirected; "
-                f"{', '.join(n for n, z in shut_out.items() if z == zone)} goes out directly",
-                _commands(zone, client.local_port, ()),
+                f"the firewall {_of(zone, names)} rejects TCP port {client.local_port} of this "
+                "router, to which connections are redirected; "
+                f"{', '.join(names)} goes out directly",
+                _allow(zone, client.local_port, ())
+                if zone
+                else _join(sections, names, client.lan, "lan", client.local_port, ()),
                 "warning",
             )
 
@@ -76,16 +80,19 @@ def _rejecting(
 ) -> dict[str, str]:
     """Those of the interfaces whose zone rejects the port, with it; "" is no zone at all."""
     zones = [s for s in sections if s.get(".type") == "zone" and _enabled(s)]
-    defaults = next((s for s in sections if s.get(".type") == "defaults"), {})
     found: dict[str, str] = {}
     for interface in interfaces:
         zone = next((z for z in zones if interface in _words(z.get("network"))), {})
-        name = str(zone.get("name", ""))
-        policy = str(zone.get("input") or defaults.get("input") or "REJECT")
-        verdict = next(_verdicts(sections, name, port), policy)
-        if verdict.upper() != "ACCEPT":
-            found[interface] = name
+        if not _lets_in(sections, zone, port):
+            found[interface] = str(zone.get("name", ""))
     return found
+
+
+def _lets_in(sections: list[Mapping[str, object]], zone: Mapping[str, object], port: int) -> bool:
+    defaults = next((s for s in sections if s.get(".type") == "defaults"), {})
+    policy = str(zone.get("input") or defaults.get("input") or "REJECT")
+    verdict = next(_verdicts(sections, str(zone.get("name", "")), port), policy)
+    return verdict.upper() == "ACCEPT"
 
 
 def _verdicts(sections: list[Mapping[str, object]], zone: str, port: int) -> Iterator[str]:
@@ -121,16 +128,57 @@ def _enabled(section: Mapping[str, object]) -> bool:
     return str(section.get("enabled", "1")) in _YES
 
 
-def _of(zone: str) -> str:
-    return f"zone '{zone}'" if zone else "(no zone has the interface)"
+def _by_zone(rejected: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    zones = dict.fromkeys(rejected.values())
+    return [(zone, [name for name, of in rejected.items() if of == zone]) for zone in zones]
 
 
-def _commands(zone: str, port: int, sources: Iterable[str]) -> str:
+def _of(zone: str, interfaces: Iterable[str]) -> str:
+    return f"zone '{zone}'" if zone else f"(no zone has {', '.join(interfaces)})"
+
+
+#: Ends every list of commands: the file, then the rules that run.
+_RELOAD = ("uci commit firewall", "service firewall reload")
+
+
+def _join(
+    sections: list[Mapping[str, object]],
+    interfaces: list[str],
+    fellows: Iterable[str],
+    usual: str,
+    port: int,
+    sources: Iterable[str],
+) -> str:
+    """Commands that put interfaces without a zone into that of their fellows, else into the one
+    of the usual name, and open the port there. Which other zone would do is not ours to guess."""
+    zones = [s for s in sections if s.get(".type") == "zone"]
+    on = [z for z in zones if _enabled(z)]
+    having = (z for z in on if not set(fellows).isdisjoint(_words(z.get("network"))))
+    zone = next(having, None) or next((z for z in on if z.get("name") == usual), None)
+    if zone is None:
+        return (
+            f"put {', '.join(interfaces)} into a zone: LuCI, Network, Firewall, or option "
+            "network of a zone in /etc/config/firewall"
+        )
+    section = f"@zone[{zones.index(zone)}]" if zone.get(".anonymous", True) else zone[".name"]
+    option, old = f"firewall.{section}.network", zone.get("network")
+    if isinstance(old, str) and old:  # add_list would make one entry of all the names in it
+        lines = [f"uci set {option}='{' '.join([*old.split(), *interfaces])}'"]
+    else:
+        lines = [f"uci add_list {option}='{interface}'" for interface in interfaces]
+    if not _lets_in(sections, zone, port):
+        lines += _rule(str(zone.get("name", "")), port, sources)
+    return "; ".join([*lines, *_RELOAD])
+
+
+def _allow(zone: str, port: int, sources: Iterable[str]) -> str:
     """To be pasted into a shell on the router, again and again without harm."""
-    if not zone:
-        return "add the interface to a zone: uci add_list firewall.@zone[1].network=INTERFACE"
+    return "; ".join([*_rule(zone, port, sources), *_RELOAD])
+
+
+def _rule(zone: str, port: int, sources: Iterable[str]) -> list[str]:
     name = re.sub(r"\W", "_", f"mptcp_proxy_{zone}")
-    lines = [
+    return [
         f"uci set firewall.{name}=rule",
         f"uci set firewall.{name}.name='MPTCP proxy'",
         f"uci set firewall.{name}.src='{zone}'",
@@ -138,7 +186,4 @@ def _commands(zone: str, port: int, sources: Iterable[str]) -> str:
         f"uci set firewall.{name}.dest_port='{port}'",
         *(f"uci add_list firewall.{name}.src_ip='{source}'" for source in sources),
         f"uci set firewall.{name}.target='ACCEPT'",
-        "uci commit firewall",
-        "service firewall reload",
     ]
-    return "; ".join(lines)

@@ -2,6 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { eventually, field, open, screenshot, world } from './harness.mjs';
 import * as r from './replies.mjs';
+import { shipped } from '../pure/load.mjs';
 
 const PAGE = 'services/mptcp-proxy/assistant';
 const usual = (changes = {}) => world({ sections: {}, status: r.nothing(), ...changes });
@@ -83,6 +84,20 @@ test('a server on lines of its own needs no password, but a list of who may conn
 		server: { '.type': 'server', enabled: '1', port: '8400', method: 'none', allow: [ '10.1.1.0/24' ] },
 		wan1: { '.type': 'wan', interface: 'wan1' }
 	}));
+});
+
+test('a server on a router just installed is no client of the example', async t => {
+	const w = usual({ sections: Object.fromEntries(shipped().map(({ '.type': type, '.name': name, ...options }) => [ name, { type, ...options } ])) });
+	const page = await shown(t, w);
+
+	await tick(page, 'role', 'server').check();
+	await of(page, 'password').locator('.mptcp-generate').click();
+	await save(page);
+	await eventually(() => assert.equal(sections(w).server.enabled, '1'));
+	assert.equal(sections(w).globals.enabled, '1');
+	assert.equal(sections(w).client.enabled, '0');
+	assert.equal(sections(w).r7000, undefined);
+	assert.equal(sections(w).server.allow, undefined);
 });
 
 test('without an address, a password or a line there is nothing to save', async t => {

@@ -84,7 +84,8 @@ export function connections(...list) {
 export const CHECK = { checks: [
 	{ name: 'kernel', result: 'ok', message: 'MPTCP is built in and on', hint: '' },
 	{ name: 'engine', result: 'ok', message: 'sing-box 1.12.22', hint: '' },
-	{ name: 'jsonschema', result: 'warning', message: 'not installed, validation by the agent itself', hint: 'opkg install python3-jsonschema' },
+	{ name: 'jsonschema', result: 'ok', message: "not installed (optional): the agent's own reader validates", hint: '' },
+	{ name: 'mwan3', result: 'warning', message: 'mwan3 runs, and changes routes or endpoints of the same WANs', hint: 'switch it off for the WANs of mptcp-proxy: service mwan3 stop' },
 	{ name: 'firewall', result: 'failed', message: 'the WAN zone rejects port 8388', hint: 'uci add firewall rule\nuci set firewall.@rule[-1].dest_port=8388' }
 ] };
 
@@ -130,11 +131,15 @@ export function ipv6Only() {
 	return status({ wans: [ six(1), six(2) ] });
 }
 
+/* A server probes nothing: its links have no paths */
+const untested = { state: 'unknown', rtt: null, loss: 0, since: 0, cause: '', paths: [] };
+const serving = n => wan(n, { health: untested, endpoints: [ { id: 99 + 2 * n, address: `10.${n}.${n}.70`, flags: [ 'signal' ] } ] });
+
 export const server = () => status({
-	client: null, reason: '1 router is connected',
+	client: null, reason: '2 WANs in use (wan1, wan2)',
 	engine: { ...status().engine, processes: [ { name: 'server', running: true, pid: 5 } ] },
 	server: { listen: [ '0.0.0.0' ], port: 8388, clients: 1, connections: 12 },
-	wans: [ wan(1, { endpoints: [ { id: 1, address: '10.1.1.70', flags: [ 'signal' ] } ] }) ]
+	wans: [ serving(1), serving(2) ]
 });
 
 export const backup = () => status({ wans: [ wan(1), wan(2, { role: 'backup', endpoints: [ { id: 2, address: '10.2.2.2', flags: [ 'subflow', 'backup' ] } ] }), wan(3, { role: 'off', endpoints: [] }) ] });

@@ -87,6 +87,44 @@ test('nothing configured: defaults are shown, and roles that stay off leave no s
 	assert.deepEqual(options(config(w).globals), { enabled: '1' });
 });
 
+test('flags in the other words of UCI are shown as they are meant, and stay so', async t => {
+	const w = usual({ sections: {
+		globals: { type: 'globals', enabled: 'yes' },
+		r7000: { type: 'peer', address: [ '10.1.1.70' ] },
+		client: { type: 'client', enabled: 'on', peer: [ 'r7000' ], fast_open: 'true' },
+		server: { type: 'server', enabled: 'off' }
+	} });
+	const page = await shown(t, w);
+
+	assert.equal(await input(page, 'globals', 'enabled').isChecked(), true);
+	await tab(page, 'client');
+	assert.equal(await input(page, 'client', 'enabled').isChecked(), true);
+	assert.equal(await input(page, 'client', 'fast_open').isChecked(), true);
+	await tab(page, 'server');
+	assert.equal(await input(page, 'server', 'enabled').isChecked(), false);
+	await save(page);
+	await eventually(() => assert.equal(config(w).globals.enabled, '1'));
+	assert.equal(config(w).client.enabled, '1');
+	assert.equal(config(w).client.fast_open, '1');
+	assert.ok([ undefined, '0' ].includes(config(w).server.enabled));
+});
+
+test('of two client sections the one that the agent uses is shown and changed', async t => {
+	const w = usual({ sections: {
+		r7000: { type: 'peer', address: [ '10.1.1.70' ] },
+		old: { type: 'client', enabled: '0', peer: [ 'r7000' ], timeout: '100' },
+		client: { type: 'client', enabled: '1', peer: [ 'r7000' ], timeout: '600' }
+	} });
+	const page = await shown(t, w);
+
+	await tab(page, 'client');
+	assert.equal(await input(page, 'client', 'timeout').inputValue(), '600');
+	await input(page, 'client', 'timeout').fill('700');
+	await save(page);
+	await eventually(() => assert.equal(config(w).client.timeout, '700'));
+	assert.deepEqual(options(config(w).old), { enabled: '0', peer: [ 'r7000' ], timeout: '100' });
+});
+
 test('a client needs a peer', async t => {
 	const w = usual({ sections: {} });
 	const page = await shown(t, w);
@@ -246,6 +284,39 @@ test('peers: a grid, with a dialog for each', async t => {
 
 	await page.locator('tr[data-sid="vps"] .cbi-button-remove').click();
 	await eventually(() => assert.equal(config(w).vps, undefined));
+});
+
+test('a peer just added can be chosen for the client, without loading the page again', async t => {
+	const w = usual();
+	const page = await shown(t, w);
+	const peers = () => field(page, 'client', 'peer');
+
+	await tab(page, 'peer');
+	await page.locator('[data-tab="peer"] .cbi-section-create input').fill('office');
+	await page.locator('[data-tab="peer"] .cbi-section-create input').press('End');
+	await page.locator('[data-tab="peer"] .cbi-section-create .cbi-button-add').click();
+	await modal(page).locator('[data-name="address"]').waitFor();
+	await add(page, 'office', 'address', '192.0.2.70');
+	await modal(page).locator('.cbi-button-positive').click();
+	await page.locator('tr[data-sid="office"]').waitFor();
+	await eventually(async () => assert.equal(await modal(page).isVisible(), false));
+
+	await tab(page, 'client');
+
+	/* LuCI's own list of choices */
+	if (await peers().locator('.cbi-dropdown').count()) {
+		await peers().locator('.cbi-dropdown').click();
+		await peers().locator('li[data-value="office"]').click();
+	}
+	else {
+		assert.equal(await peers().locator('option[value="office"]').count(), 1);
+		await add(page, 'client', 'peer', 'nobody');
+		assert.match(await tooltip(page, 'client', 'peer'), /no peer of this name/);
+		await add(page, 'client', 'peer', 'office');
+	}
+
+	await save(page);
+	await eventually(() => assert.deepEqual(config(w).client.peer, [ 'r7000', 'vps', 'office' ]));
 });
 
 test('links: the networks to choose from, each once, eight at most', async t => {

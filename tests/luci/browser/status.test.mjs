@@ -164,7 +164,12 @@ test('a server says whom it serves', async t => {
 	await page.locator('summary').first().click();
 	assert.match(await text(page, '.mptcp-details'), /0\.0\.0\.0 port 8388[\s\S]*1, with 12 connections/);
 	assert.match(await text(page, '.mptcp-connections'), /a client/);
-	assert.match(await text(page, '[data-wan="wan1"]'), /1 \(signal\)/);
+	assert.match(await text(page, '[data-wan="wan1"]'), /101 \(signal\)/);
+
+	for (const pill of await page.locator('.mptcp-card .mptcp-pill').all()) {
+		assert.equal(await pill.innerText(), 'Up');
+		assert.match(await pill.getAttribute('class'), /mptcp-good/);
+	}
 });
 
 test('the graph: one area for each link, the sum in the table', async t => {
@@ -317,7 +322,7 @@ test('Check: results with the way to mend, copied as text', async t => {
 
 	await page.getByRole('button', { name: 'Check' }).click();
 	await page.locator('.mptcp-check').first().waitFor();
-	assert.equal(await page.locator('.mptcp-check').count(), 4);
+	assert.equal(await page.locator('.mptcp-check').count(), 5);
 	assert.match(await text(page, '.mptcp-check[data-result="failed"]'), /To mend[\s\S]*firewall[\s\S]*uci set/);
 	await screenshot(page, 'dialog-check');
 	await page.getByText('Copy as text').click();

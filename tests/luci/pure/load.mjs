@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 export const APP = fileURLToPath(new URL('../../../luci-app-mptcp-proxy/', import.meta.url));
 export const RESOURCES = `${APP}htdocs/luci-static/resources/`;
+const CONFIG = fileURLToPath(new URL('../../../files/mptcp-proxy.config', import.meta.url));
 export const SCHEMA = fileURLToPath(new URL('../../../schema/', import.meta.url));
 
 const REQUIRE = /^'require (\S+)(?: as (\w+))?';$/gm;
@@ -23,6 +24,25 @@ export function load(name, given = {}) {
 		known[as ?? module] ??= load(module);
 
 	return new Function(...Object.keys(known), source)(...Object.values(known));
+}
+
+/* The sections of the configuration that the package puts on a router */
+export function shipped() {
+	const sections = [];
+
+	for (const line of readFileSync(CONFIG, 'utf8').split('\n')) {
+		const [ , word, name, value ] = /^\s*(config|option|list) (\w+) '(.*)'$/.exec(line) ?? [];
+		const section = sections.at(-1);
+
+		if (word == 'config')
+			sections.push({ '.type': name, '.name': value });
+		else if (word == 'option')
+			section[name] = value;
+		else if (word == 'list')
+			section[name] = [ ...section[name] ?? [], value ];
+	}
+
+	return sections;
 }
 
 export function schema(name) {

@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { load, schema } from './load.mjs';
 
-const { OPTIONS, check } = load('mptcp-proxy.rules');
+const { OPTIONS, check, theOne } = load('mptcp-proxy.rules');
 const { $defs } = schema('mptcp-proxy');
 
 /* One rule as the schema would say it */
@@ -48,6 +48,18 @@ test('the ends of every range are in it, what is beside them is not', () => {
 				for (const value of [ from - 1, to + 1, 'x', '', '1.5', '1e3', ' ' ])
 					assert.equal(typeof(check(kind, option, String(value))), 'string', `${kind}.${option} ${value}`);
 			}
+});
+
+test('of two sections of a role the one that is on counts, as the agent has it', () => {
+	const section = (type, name, enabled) => ({ '.type': type, '.name': name, enabled });
+	const one = (type, ...all) => theOne(all, type)?.['.name'];
+
+	assert.equal(one('client', section('client', 'a', 'off'), section('client', 'b', 'yes'), section('client', 'c', '1')), 'b');
+	assert.equal(one('client', section('client', 'a', '0'), section('client', 'b')), 'b');
+	assert.equal(one('server', section('server', 'a'), section('server', 'b', '1')), 'b');
+	assert.equal(one('server', section('server', 'a'), section('server', 'b', '0')), 'a');
+	assert.equal(one('globals', section('globals', 'a', '0'), section('globals', 'b', '1')), 'a');
+	assert.equal(one('client', section('server', 'a', '1')), undefined);
 });
 
 test('a message says what is expected', () => {

@@ -1,10 +1,11 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { load } from './load.mjs';
+import { load, shipped } from './load.mjs';
 
 const setup = load('mptcp-proxy.setup');
 
 const client = { role: 'client', address: [ '10.1.1.70' ], port: '', method: 'none', password: 'left over', wans: [ 'wan1', 'wan2' ] };
+const server = { role: 'server', port: '', method: 'none', password: '', allow: [ '10.1.1.0/24' ], wans: [ 'wan1', 'wan2' ] };
 const section = (type, name, options) => ({ '.type': type, '.name': name, ...options });
 
 test('a client from nothing', () => assert.deepEqual(setup.changes(client, []), [
@@ -18,6 +19,48 @@ test('a client from nothing', () => assert.deepEqual(setup.changes(client, []), 
 test('a server from nothing', () => assert.deepEqual(
 	setup.changes({ role: 'server', port: '8400', method: 'aes-128-gcm', password: 'x', allow: [], wans: [ 'wan' ] }, [])[1],
 	{ type: 'server', name: 'server', options: { enabled: '1', port: '8400', method: 'aes-128-gcm', password: 'x', allow: null } }));
+
+/* The sections after the changes, as the page writes them */
+function after(changes, sections) {
+	const result = new Map(sections.map(s => [ s['.name'], { ...s } ]));
+
+	for (const { type, name, options, remove } of changes) {
+		if (remove)
+			result.delete(name);
+		else
+			result.set(name, { '.type': type, '.name': name, ...result.get(name), ...options });
+	}
+
+	return result;
+}
+
+test('a server from the package as it comes is no client too, least of all of the example', () => {
+	const made = after(setup.changes(server, shipped()), shipped());
+
+	assert.equal(made.get('globals').enabled, '1');
+	assert.equal(made.get('server').enabled, '1');
+	assert.deepEqual(made.get('server').allow, [ '10.1.1.0/24' ]);
+	assert.equal(made.get('client').enabled, '0');
+	assert.equal(made.has('r7000'), false);
+});
+
+test('a client from the package as it comes has a peer of its own', () => {
+	const made = after(setup.changes(client, shipped()), shipped());
+
+	assert.deepEqual([ ...made.keys() ].sort(), [ 'client', 'globals', 'peer1', 'server', 'wan1', 'wan2' ]);
+	assert.deepEqual(made.get('client').peer, [ 'peer1' ]);
+	assert.equal(made.get('client').enabled, '1');
+	assert.equal(made.get('server').enabled, '0');
+});
+
+test('what somebody has made of the example, or has switched on, stays', () => {
+	const own = shipped().map(s => s['.name'] == 'r7000' ? { ...s, address: [ '192.0.2.1' ] } : s);
+	const on = shipped().map(s => s['.type'] == 'globals' ? { ...s, enabled: '1' } : s);
+
+	assert.equal(after(setup.changes(server, own), own).has('r7000'), true);
+	assert.equal(after(setup.changes(server, on), on).has('r7000'), true);
+	assert.equal(after(setup.changes(server, on), on).get('client').enabled, '1');
+});
 
 test('the peer in use is changed, the others stay behind it', () => {
 	const changes = setup.changes(client, [ section('peer', 'a'), section('peer', 'b'), section('client', 'c', { peer: [ 'b', 'a', 'gone' ] }) ]);

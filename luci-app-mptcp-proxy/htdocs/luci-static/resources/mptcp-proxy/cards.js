@@ -62,7 +62,7 @@ function card(wan, i, share, now) {
 		lines([
 			[ _('Address'), addresses(wan) ],
 			[ _('Round trip'), roundTrips(wan) ],
-			[ _('Loss'), format.percent(wan.health.loss) ],
+			[ _('Loss'), wan.health.paths.length ? format.percent(wan.health.loss) : format.NOTHING ],
 			[ _('Endpoint'), endpoints(wan) ],
 			[ _('Subflows'), String(wan.subflows) ],
 			[ _('Share'), format.percent(share) ]

@@ -6,7 +6,8 @@
 
 /*
  * The dialogs of the buttons Check and Plan. Both can be copied as text, for a forum or a mail;
- * the text is also what the command line prints.
+ * The rows are those of `mptcp-agent check`, which adds one for each generated file where
+ * jsonschema is installed.
  */
 
 const RESULTS = {
@@ -86,7 +87,8 @@ function show(title, intro, answer, toNodes, toText) {
 	], 'mptcp-dialog');
 }
 
-/* A check probes the links, which takes longer than a status */
+/* Not answered from memory, as a status is: a check asks rpcd, netifd and procd whether they
+ * answer, a plan reads the configuration, and either may be slow to */
 const PATIENCE = 18000;
 
 return baseclass.extend({

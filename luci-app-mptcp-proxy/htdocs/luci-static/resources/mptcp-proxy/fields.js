@@ -158,6 +158,19 @@ function add(section, kind, option, title, help, more) {
 	for (const condition of [].concat(depends ?? []))
 		field.depends(condition);
 
+	/* a box knows 1 and 0 only: `option enabled 'yes'` would be shown, and saved, as off */
+	if (rule.type == 'flag') {
+		const load = field.load;
+
+		field.load = function(section_id) {
+			return Promise.resolve(load.call(this, section_id)).then(value => {
+				const on = rules.flag(value);
+
+				return (on == null) ? value : on ? '1' : '0';
+			});
+		};
+	}
+
 	/* what is the default anyway need not be written */
 	if (field.default != null && field.rmempty) {
 		const write = field.write;

@@ -4,6 +4,7 @@
 'require uci';
 'require mptcp-proxy.fields as fields';
 'require mptcp-proxy.methods as methods';
+'require mptcp-proxy.rules as rules';
 
 /*
  * The sections of which there is one: what holds for the whole router, and its two roles.
@@ -16,9 +17,9 @@ const CONFIG = 'mptcp-proxy';
 const Single = form.TypedSection.extend({
 	__name__: 'CBI.MptcpSingle',
 
-	/* the first: the agent too ignores a second one */
+	/* the one the agent takes */
 	cfgsections() {
-		return [ this.super('cfgsections', [])[0] ?? this.sectiontype ];
+		return [ rules.theOne(uci.sections(CONFIG), this.sectiontype)?.['.name'] ?? this.sectiontype ];
 	},
 
 	parse() {
@@ -72,17 +73,29 @@ function client(map) {
 		_('This router sends the TCP connections of its LAN to a peer, over all links at once.'));
 	const on = { enabled: '1' };
 
-	const enabled = fields.add(s, 'client', 'enabled', _('This router is a client'), '', { rmempty: false });
+	fields.add(s, 'client', 'enabled', _('This router is a client'), '', {
+		rmempty: false,
+		/* a section that says nothing is on, a missing one is off */
+		load: name => uci.get(CONFIG, name, 'enabled') ?? (uci.get(CONFIG, name) ? '1' : '0')
+	});
 
-	/* a section that says nothing is on, a missing one is off */
-	enabled.load = name => uci.get(CONFIG, name, 'enabled') ?? (uci.get(CONFIG, name) ? '1' : '0');
-
-	fields.add(s, 'client', 'peer', _('Peers'),
+	const peer = fields.add(s, 'client', 'peer', _('Peers'),
 		_('The first one that answers is used; the others stand by, in this order. They are described under Peers.'), {
 			depends: on,
-			values: uci.sections(CONFIG, 'peer').map(p => [ p['.name'], p['.name'] ]),
-			also: (name, value) => uci.get(CONFIG, value) == 'peer' || _('There is no peer of this name')
+			also: (name, value) => uci.get(CONFIG, value)?.['.type'] == 'peer' || _('There is no peer of this name')
 		});
+	const load = peer.load;
+
+	/* anew each time: the form is loaded again when a peer is added or taken away under Peers */
+	peer.load = function(name) {
+		this.keylist = [];
+		this.vallist = [];
+
+		for (const one of uci.sections(CONFIG, 'peer'))
+			this.value(one['.name']);
+
+		return load.call(this, name);
+	};
 	fields.add(s, 'client', 'lan', _('Networks to serve'),
 		_('The networks whose connections go through the proxy: usually only lan.'), { depends: on });
 	fields.add(s, 'client', 'when_down', _('While no peer answers'),

@@ -50,6 +50,10 @@ const OPTIONS = {
 	}
 };
 
+/* The words that the agent takes for yes and no in UCI: core/options.py */
+const YES = [ '1', 'on', 'true', 'yes', 'enabled' ];
+const NO = [ '0', 'off', 'false', 'no', 'disabled' ];
+
 /* Most wan sections: what the kernel can use at once (MPTCP_PM_ADDR_MAX) */
 const MOST_WANS = 8;
 
@@ -146,6 +150,26 @@ const EXPECTED = {
 	section: _('the name of a peer')
 };
 
+/* A flag as it stands in UCI -> true, false, or null where it says neither */
+function flag(value) {
+	const word = String(value).trim().toLowerCase();
+
+	return YES.includes(word) ? true : NO.includes(word) ? false : null;
+}
+
+/* Whether a flag of a section is on, by what it says or else by the default */
+function isOn(kind, option, value) {
+	return flag(value) ?? OPTIONS[kind][option].standard;
+}
+
+/* The section the agent takes where it wants one of a kind: of two clients or servers the first
+ * that is switched on. The first where none is, undefined where there is no section. */
+function theOne(sections, kind) {
+	const found = sections.filter(s => s['.type'] == kind);
+
+	return (kind != 'globals' && found.find(s => isOn(kind, 'enabled', s.enabled))) || found[0];
+}
+
 /* true, or what is expected instead. An empty value is another question: see fields.js */
 function check(kind, option, value) {
 	const rule = OPTIONS[kind][option];
@@ -163,4 +187,4 @@ function check(kind, option, value) {
 	return !rule.pattern || rule.pattern.test(value) || _('This is not of the form that is needed here');
 }
 
-return baseclass.extend({ OPTIONS, MOST_WANS, FORMATS, check });
+return baseclass.extend({ OPTIONS, MOST_WANS, FORMATS, flag, isOn, theOne, check });

@@ -51,21 +51,46 @@ function wanChanges(ticked, sections) {
 
 /* The peer that the client uses first: it is the one the assistant asks about */
 function firstPeer(sections) {
-	const client = sections.find(s => s['.type'] == 'client');
+	const client = rules.theOne(sections, 'client');
 	const peers = named(sections, 'peer');
 
 	return list(client?.peer).find(name => peers.includes(name)) ?? peers[0];
 }
 
-function changes(answers, sections) {
-	const only = type => named(sections, type)[0] ?? type;
+/* While all is switched off, what stands there is the package's example or nobody's any more */
+function isOff(sections) {
+	return sections.some(s => s['.type'] == 'globals' && !rules.isOn('globals', 'enabled', s.enabled));
+}
+
+/* The peer of the package's example, as it came: nobody's router is behind it */
+function isExample(section) {
+	return section['.type'] == 'peer' && section['.name'] == 'r7000' && list(section.address).join() == '10.1.1.70,10.2.2.70';
+}
+
+/* Only from the state the package comes in: whoever has switched the proxy on has chosen the roles.
+ * The example's client is on, and would make a server a client too, of a peer that is not there. */
+function exampleChanges(role, sections) {
+	if (!isOff(sections))
+		return [];
+
+	const peers = sections.filter(isExample).map(s => ({ type: 'peer', name: s['.name'], remove: true }));
+	const clients = sections.filter(s => s['.type'] == 'client' && role == 'server')
+		.map(s => ({ type: 'client', name: s['.name'], options: { enabled: '0' } }));
+
+	return [ ...peers, ...clients ];
+}
+
+function changes(answers, all) {
+	const clearing = exampleChanges(answers.role, all);
+	const sections = all.filter(s => !clearing.some(change => change.remove && change.name == s['.name']));
+	const only = type => rules.theOne(sections, type)?.['.name'] ?? type;
 	const secret = { method: answers.method, password: (answers.method == 'none') ? null : answers.password };
 	const port = answers.port || null;
-	const result = [ { type: 'globals', name: only('globals'), options: { enabled: '1' } } ];
+	const result = [ { type: 'globals', name: only('globals'), options: { enabled: '1' } }, ...clearing ];
 
 	if (answers.role == 'client') {
 		const peer = firstPeer(sections) ?? freeName(sections, 'peer1');
-		const client = sections.find(s => s['.type'] == 'client');
+		const client = rules.theOne(sections, 'client');
 		const others = list(client?.peer).filter(name => name != peer && named(sections, 'peer').includes(name));
 
 		result.push(
@@ -84,10 +109,10 @@ function changes(answers, sections) {
 /* What the form of the assistant begins with: what is configured, else what works everywhere.
  * While all is switched off that is the package's example, which is of no use to anybody. */
 function beginning(all, found, method) {
-	const sections = all.some(s => s['.type'] == 'globals' && s.enabled == '0') ? [] : all;
-	const server = sections.find(s => s['.type'] == 'server') ?? {};
+	const sections = isOff(all) ? [] : all;
+	const server = rules.theOne(sections, 'server') ?? {};
 	const peer = sections.find(s => s['.name'] == firstPeer(sections)) ?? {};
-	const role = (server.enabled == '1') ? 'server' : 'client';
+	const role = rules.isOn('server', 'enabled', server.enabled) ? 'server' : 'client';
 	const far = (role == 'server') ? server : peer;
 	const wans = sections.filter(s => s['.type'] == 'wan').map(s => s.interface);
 

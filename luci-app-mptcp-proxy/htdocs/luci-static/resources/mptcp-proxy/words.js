@@ -65,13 +65,14 @@ function wan(w) {
 	if (w.health.state == 'down')
 		return { label: _('Down'), tone: 'bad', reason: w.health.cause };
 
-	if (w.health.state != 'up')
+	/* Only ways to a peer are tested: a router that is a server only has none, and nothing to wait for */
+	if (w.health.state != 'up' && w.health.paths.length)
 		return { label: _('Being tested'), tone: 'warn', reason: w.health.cause };
 
 	if (w.role == 'backup')
 		return { label: _('Standby'), tone: 'good', reason: '' };
 
-	return { label: _('Healthy'), tone: 'good', reason: '' };
+	return { label: (w.health.state == 'up') ? _('Healthy') : _('Up'), tone: 'good', reason: '' };
 }
 
 /* A state in the history: of the proxy, of a WAN, or the name of a peer */

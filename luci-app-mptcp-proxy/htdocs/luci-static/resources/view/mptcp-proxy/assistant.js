@@ -136,7 +136,7 @@ return view.extend({
 		if (!loaded)
 			return E('div', { 'class': 'alert-message warning' }, [ _('The settings cannot be read: this login may only look at the status, or the file /etc/config/mptcp-proxy is missing.') ]);
 
-		const lan = [].concat(sections().find(s => s['.type'] == 'client')?.lan ?? rules.OPTIONS.client.lan.standard);
+		const lan = [].concat(rules.theOne(sections(), 'client')?.lan ?? rules.OPTIONS.client.lan.standard);
 		const links = setup.links(dump, lan);
 
 		this.answers = setup.beginning(sections(), links, methods.RECOMMENDED);
