@@ -91,7 +91,8 @@ class Prober:
         if target.down and not one.target.down:
             one.path = path_health.link_lost(one.path, now, target.down)
         elif one.path.link_lost and not target.down:
-            one.path = replace(one.path, cause="its link is back, no probe is answered yet")
+            why = f"its link is back, no probe is answered yet; before: {one.target.down}"
+            one.path = replace(one.path, cause=why)
         one.path = replace(one.path, settings=target.settings, waiting=(), burst=True, next_at=now)
         one.target, one.refusals, one.listens = target, 0, 0.0
 

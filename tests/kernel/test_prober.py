@@ -133,15 +133,17 @@ def test_one_wan_silent(pair: tuple[Namespace, Namespace]) -> None:
 
 
 def test_a_link_that_is_down_is_not_probed(pair: tuple[Namespace, Namespace]) -> None:
-    """Known again at once when it returns; refusals of before are forgotten."""
+    """Used again with the first answer when it returns; refusals of before are forgotten."""
 
     async def work() -> None:
         prober = Prober(lambda: None)
         async with probing(prober, (KEY, target())):
             await until(prober.refused)
             prober.follow({KEY: target(down="no carrier")})
-            assert (state(prober), prober.refused()) == ("unknown", frozenset())
+            assert (state(prober), prober.refused()) == ("down", frozenset())
             prober.follow({KEY: target()})
+            (path,) = prober.health()
+            assert path.cause == "its link is back, no probe is answered yet; before: no carrier"
             assert prober.refused() == frozenset()
             await until(lambda: state(prober) == "up", 1)
             prober.follow({})
