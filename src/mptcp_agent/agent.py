@@ -158,7 +158,6 @@ class Agent:
                 self._daemons.services.set(())
             except ServiceError as error:
                 log.error("%s", error)
-            self._names.forget()
             for failure in await self._work(self._machine.sweep):
                 log.error("cleaning up: %s", failure)
             log.info("stopped; every trace removed from kernel and files")
@@ -247,6 +246,7 @@ class Agent:
             self._watcher.follow(config, self._plan)
             if await self._apply(self._changes(self._plan.state)) and not self._untold:
                 self._untold = True  # what has become of it is seen in the next turn, at once
+                self.publisher.publish_loss()
                 return
         elif self._daemons.config is not None and config is None:  # in force in a moment
             return

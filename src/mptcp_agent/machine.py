@@ -59,6 +59,8 @@ def part_of(item: Item) -> str:
 
 
 STATE_DIRECTORY = "/var/run/mptcp-proxy"
+#: What ``names`` keeps there.
+NAMES = "names.json"
 CONFIG_DIRECTORY = "/var/etc/mptcp-proxy"
 
 
@@ -340,6 +342,7 @@ class Machine:
             self._paths.forget_implicit()
         try:
             self.restore(RouterState())
+            files.remove(f"{self._state_directory}/{NAMES}")
             files.remove_empty(self._config_directory)
             files.remove_empty(self._state_directory)
         except AgentError as error:

@@ -14,7 +14,7 @@ from .core.network import Facts
 from .core.options import is_address
 from .core.problem import Problem
 from .errors import AgentError
-from .machine import STATE_DIRECTORY
+from .machine import NAMES, STATE_DIRECTORY
 from .system import files
 from .system.resolver import resolve
 from .system.services import Running
@@ -38,7 +38,7 @@ class Names:
     def __init__(
         self,
         look: Callable[..., None],
-        path: str = f"{STATE_DIRECTORY}/names.json",
+        path: str = f"{STATE_DIRECTORY}/{NAMES}",
         ask: Callable[[str], tuple[str, ...]] = resolve,
     ) -> None:
         self._look = look
@@ -144,10 +144,3 @@ class Names:
                     self._found[name], self._former[name] = addresses, earlier
         except (AgentError, AttributeError, TypeError, ValueError) as error:
             log.warning("%s is not used: %s", self._path, error)
-
-    def forget(self) -> None:
-        """Leave no trace."""
-        try:
-            files.remove(self._path)
-        except AgentError as error:
-            log.error("cleaning up: %s", error)

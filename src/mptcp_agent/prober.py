@@ -225,6 +225,10 @@ class Prober:
             heard = one.refusals >= REFUSED or not one.listens
             if not one.listens:
                 asyncio.get_running_loop().call_later(SETTLED, self._changed)
+            if heard:  # what was refused there over other paths is of yesterday
+                for other in self._paths.values():
+                    if other.key[1] == key[1]:
+                        other.refusals = 0
             one.refusals, one.listens = 0, one.listens or now
             path = path_health.answered(one.path, number, now, repeated)
             self._update(one, path, heard)

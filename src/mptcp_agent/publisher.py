@@ -117,6 +117,12 @@ class Publisher:
                 self._bus.send(f"{OBJECT}.wan", {"name": name, "state": now, "reason": why})
         self._wans = wans
 
+    def publish_loss(self) -> None:
+        """Tell at once of a link that was lost, before the router is read back: that is so
+        whatever was done about it, and a short loss would be over by then."""
+        if status.judge(self._view())[0] == "degraded":
+            self.publish()
+
     def _tell(self, what: str, before: str, after: str, reason: str) -> None:
         self.history.appendleft(Event(time.time(), what, before, after, reason))
         log.info(
