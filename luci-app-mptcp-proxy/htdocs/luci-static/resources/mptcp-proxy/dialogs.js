@@ -5,7 +5,7 @@
 'require mptcp-proxy.words as words';
 
 /*
- * The dialogs of the buttons Check and Plan. Both can be copied as text, for a forum or a mail;
+ * The dialogs of the buttons Check and Plan. Both can be copied as text, for a forum or a mail.
  * The rows are those of `mptcp-agent check`, which adds one for each generated file where
  * jsonschema is installed.
  */
