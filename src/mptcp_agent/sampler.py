@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from .core import connections, joins
 from .core.config import Config
 from .core.plan import Plan
-from .core.plan.buffers import TELLING_RATE
+from .core.plan.buffers import ACKS, TELLING_RATE
 from .core.sockets import TcpSocket
 from .core.state import Endpoint
 from .core.view import DeviceTraffic, Sampled
@@ -115,9 +115,15 @@ class Sampler:
         return {name: value - self._before.get(name, 0) for name, value in now.items()}
 
     def _steady(self, devices: Iterable[tuple[str, DeviceTraffic]]) -> bool:
-        """Whether traffic was seen in some whole intervals: at its ends it fills only parts."""
-        rates = [(*t.rx_rates[-RECENT:], *t.tx_rates[-RECENT:]) for _, t in devices]
-        return any(sum(r > TELLING_RATE for r in each) > ENDS for each in rates)
+        """Whether data was sent in some whole intervals: at its ends it fills only parts."""
+        return any(
+            sum(
+                tx - ACKS * rx > TELLING_RATE
+                for rx, tx in zip(t.rx_rates[-RECENT:], t.tx_rates[-RECENT:], strict=True)
+            )
+            > ENDS
+            for _, t in devices
+        )
 
     def _round_trip(self, found: tuple[connections.Proxied, ...]) -> float:
         """Of the slowest path; stays as it was while nobody uses the paths."""

@@ -430,6 +430,8 @@ SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20, "steady": True}
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "steady": False}, 4096, "measuring"),
         # What is received is sent on at home only.
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "receive_rate": 40e6}, 256, "10 Mbit/s"),
+        # Acknowledgements are nothing to follow.
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 2.4e6, "receive_rate": 66e6}, 4096, "little is sent"),
         (BRIDGE_SERVER, {**SEEN, "send_rate": 10e6, "receive_rate": 40e6}, 512, "40 Mbit/s lately"),
         (BRIDGE_SERVER, {**SEEN, "send_rate": 10e6, "receive_rate": 15e6}, 320, "15 Mbit/s lately"),
     ],

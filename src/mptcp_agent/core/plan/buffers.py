@@ -44,8 +44,10 @@ QUEUE = 0.010
 ONWARD = 0.2
 #: Limits are multiples of this many bytes: nobody reads the rest.
 ROUND, RECEIVE_ROUND = 64 << 10, 1 << 20
-#: A new limit has to differ by this share to be worth a change.
+#: A lower limit has to differ by this share to be worth a change; a higher one is taken at once.
 STEP = 0.2
+#: Acknowledgements are this share of what is received, at most: they ask for no room to send.
+ACKS = 0.05
 
 Values = tuple[int, int, int]
 
@@ -85,13 +87,14 @@ def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
     if onward > target:
         target = onward
         reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
-    if max(facts.send_rate, facts.receive_rate if onward else 0.0) < TELLING_RATE:
+    sent = facts.send_rate - ACKS * facts.receive_rate
+    if max(sent, facts.receive_rate if onward else 0.0) < TELLING_RATE:
         return max(present, LEAST_SEND), "stays as it was while little is sent"
     target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts, SEND_SHARE))
     if target < present and not facts.steady:
         # The first reading of a stream saw a part of a second of it: that would hold it back.
         return present, "measuring"
-    return (present if abs(target - present) <= STEP * target else target), reason
+    return (present if 0 <= present - target <= STEP * target else target), reason
 
 
 def _affordable(facts: Facts, share: int) -> int:
