@@ -185,7 +185,8 @@ demo: setup
 		$(if $(TOPOLOGY),--topology $(TOPOLOGY)) $(if $(LINKS),--links $(LINKS)) $(if $(HOLD),--hold)
 
 # Most tests wait for kernels and proxies rather than compute, so two files run at a time; the
-# labs have names of their own, and the hash seed gives sets in test names one order. What depends on library versions runs again on the oldest ones.
+# labs have names of their own, and the hash seed gives sets in test names one order. What depends
+# on library versions runs again on the oldest ones.
 VERSIONED := $(addprefix tests/kernel/test_,routes.py endpoints.py plan_apply.py pyroute2_parts.py iptables.py) \
 	$(addprefix tests/unit/test_,reader.py schema.py options.py status.py validation.py engines_documents.py)
 test: setup

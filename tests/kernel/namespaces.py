@@ -8,11 +8,13 @@ the one in which they are started.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -127,3 +129,9 @@ def _here() -> int:
 def _call(function: Callable[..., int], *arguments: int) -> None:
     if function(*arguments) != 0:
         pytest.fail(f"no network namespace can be made: {os.strerror(ctypes.get_errno())}")
+
+
+def open_files() -> int:
+    """Descriptors of this process; none that a test before has left to the garbage collector."""
+    gc.collect()
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel.namespaces import Namespace, cost, second_way, until
+from kernel.namespaces import Namespace, cost, open_files, second_way, until
 
 from mptcp_agent.core.state import Endpoint, EndpointFlag, Limits
 from mptcp_agent.errors import KernelError
@@ -119,11 +119,11 @@ def test_a_kernel_without_mptcp_costs_nothing(
 ) -> None:
     monkeypatch.setattr(endpoints, "_SYSCTLS", tmp_path / "missing")
     manager = PathManager()
-    before = sorted(Path("/proc/self/fd").iterdir())
+    before = open_files()
     for _ in range(10):
         with pytest.raises(KernelError, match="no Multipath TCP"):
             manager.observe()
-    assert len(sorted(Path("/proc/self/fd").iterdir())) == len(before)
+    assert open_files() == before
 
 
 # --- On running connections -----------------------------------------------------------------

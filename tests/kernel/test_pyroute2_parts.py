@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from kernel.namespaces import Namespace
+from kernel.namespaces import Namespace, open_files
 
 from mptcp_agent.system import pyroute2_parts as parts
 from mptcp_agent.system.routes import Routing
@@ -120,8 +119,8 @@ def test_a_refusal_keeps_the_socket() -> None:
 def test_closing_gives_everything_back(router: Namespace) -> None:
     routing = Routing()
     routing.observe()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     for _ in range(10):
         routing.close()
         assert routing.observe() == ((), ())
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files() == before
