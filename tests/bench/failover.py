@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import product
 
+from lab.topology import Network
 from lab.traffic import WAYS, Way
 
 from bench.bench import Bench
@@ -19,29 +20,44 @@ carrier, or by losing its address. *stall*: longest time without a byte at the r
 time until it receives 80 % of what the other link carries. *detected*: time until the dead WAN's
 endpoint is gone; *stall after it*: from then until bytes flow. A pause of one round trip more or
 less belongs to where in the stream the cut fell. **kernel alone**: the same routers, both agents
-killed after set-up. **mptcpd**: set up by hand, mptcpd managing the endpoints. The kernel tells of
-lost carriers once a second at most, all namespaces of the machine together (net/core/link_watch.c),
-so where other labs run beside this one, *carrier* is noticed late."""
+killed after set-up. **mptcpd**: set up by hand, mptcpd managing the endpoints. Nobody gives the
+peers routes back after a lost carrier or address: each such run has a network of its own. The
+kernel tells of lost carriers once a second at most, all namespaces of the machine together
+(net/core/link_watch.c), so where other labs run beside this one, *carrier* is noticed late."""
 
 FAULTS: tuple[Fault, ...] = ("blackhole", "carrier", "address")
 STALL, AFTER, FULL = 400.0, 150.0, 1000.0
 """ms: the aims for a silent blackhole, in all and after detection; the others are reported."""
 
 
+Case = tuple[Fault, int, Way]
+
+
 def run(bench: Bench) -> list[Measure]:
-    cases: list[tuple[Fault, int, Way]] = list(product(FAULTS, (1, 2), WAYS))
-    found: dict[tuple[Fault, int, Way], dict[str, list[Cut]]] = {case: {} for case in cases}
-    for name, setup in (("agent", agent), ("kernel alone", alone), ("mptcpd", mptcpd)):
+    cases: list[Case] = list(product(FAULTS, (1, 2), WAYS))
+    found: dict[Case, dict[str, list[Cut]]] = {case: {} for case in cases}
+
+    def runs(name: str, net: Network, case: Case, repeats: int) -> None:
+        fault, wan, way = case
+        for _ in range(repeats):
+            result = bench.attempt(partial(cut, net, way, fault, wan))
+            if result:
+                bench.say(f"{name}: {fault} of wan{wan}, {way}: {words(result)}")
+                found[case].setdefault(name, []).append(result)
+
+    with bench.network("agent", agent(EQUAL)) as net:
+        for case in cases:
+            runs("agent", net, case, bench.repeats)
+    for name, setup in (("kernel alone", alone), ("mptcpd", mptcpd)):
         with bench.network(name, setup(EQUAL)) as net:
-            for fault, wan, way in cases:
-                if fault != "blackhole" and (way == "up" or name != "agent"):
-                    continue  # what the silent cut shows of peers and ways, these would show again
-                for _ in range(bench.repeats if name == "agent" else bench.peer_repeats):
-                    result = bench.attempt(partial(cut, net, way, fault, wan))
-                    if result:
-                        bench.say(f"{name}: {fault} of wan{wan}, {way}: {words(result)}")
-                        found[fault, wan, way].setdefault(name, []).append(result)
-    return [m for case, runs in found.items() if runs.get("agent") for m in measures(case, runs)]
+            for case in cases:
+                if case[0] == "blackhole":
+                    runs(name, net, case, bench.peer_repeats)
+        for case in cases:
+            for _ in range(bench.peer_repeats if case[0] != "blackhole" else 0):
+                with bench.network(name, setup(EQUAL)) as net:
+                    runs(name, net, case, 1)
+    return [m for case, seen in found.items() if seen.get("agent") for m in measures(case, seen)]
 
 
 def words(result: Cut) -> str:
@@ -52,7 +68,7 @@ def words(result: Cut) -> str:
     )
 
 
-def measures(case: tuple[Fault, int, Way], runs: dict[str, list[Cut]]) -> list[Measure]:
+def measures(case: Case, runs: dict[str, list[Cut]]) -> list[Measure]:
     fault, wan, way = case
     base = f"failover {fault} wan{wan} {way}"
     silent = fault == "blackhole"
