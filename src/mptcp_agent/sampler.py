@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from .core import connections, joins
 from .core.config import Config
 from .core.plan import Plan
-from .core.plan.buffers import ACKS, TELLING_RATE
+from .core.plan.buffers import TELLING_RATE, data_rate
 from .core.sockets import TcpSocket
 from .core.state import Endpoint
 from .core.view import DeviceTraffic, Sampled
@@ -118,7 +118,7 @@ class Sampler:
         """Whether data was sent in some whole intervals: at its ends it fills only parts."""
         return any(
             sum(
-                tx - ACKS * rx > TELLING_RATE
+                data_rate(tx, rx) > TELLING_RATE
                 for rx, tx in zip(t.rx_rates[-RECENT:], t.tx_rates[-RECENT:], strict=True)
             )
             > ENDS

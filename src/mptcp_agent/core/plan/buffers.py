@@ -87,14 +87,20 @@ def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
     if onward > target:
         target = onward
         reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
-    sent = facts.send_rate - ACKS * facts.receive_rate
-    if max(sent, facts.receive_rate if onward else 0.0) < TELLING_RATE:
+    data = data_rate(facts.send_rate, facts.receive_rate)
+    if max(data, facts.receive_rate if onward else 0.0) < TELLING_RATE:
         return max(present, LEAST_SEND), "stays as it was while little is sent"
     target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts, SEND_SHARE))
     if target < present and not facts.steady:
         # The first reading of a stream saw a part of a second of it: that would hold it back.
         return present, "measuring"
     return (present if 0 <= present - target <= STEP * target else target), reason
+
+
+def data_rate(sent: float, received: float) -> float:
+    """What is left of a rate of sending without the acknowledgements of what is received; may be
+    below 0."""
+    return sent - ACKS * received
 
 
 def _affordable(facts: Facts, share: int) -> int:
