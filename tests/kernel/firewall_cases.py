@@ -31,7 +31,7 @@ from kernel.firewall_lab import (
     Space,
 )
 
-from mptcp_agent.core.chain import PROBE, Counter, FirewallBackend, collapse
+from mptcp_agent.core.chain import PROBE, PROBE_SOURCE, Counter, FirewallBackend, collapse
 from mptcp_agent.core.state import Access, Backend, Firewall, Redirect
 from mptcp_agent.errors import FirewallError
 
@@ -205,8 +205,16 @@ class FirewallCases:
     ) -> None:
         under.apply(redirect)
         address, port = PROBE
-        assert lab.ask(address, port, lab.router) == f"proxied {address} {port}"
-        assert lab.ask(address, port + 1, lab.router) == "refused"
+        assert lab.ask(address, port, lab.router, PROBE_SOURCE) == f"proxied {address} {port}"
+        assert lab.ask(address, port + 1, lab.router, PROBE_SOURCE) == "refused"
+
+    def test_a_probe_that_arrives_through_the_tunnel_ends_here(
+        self, lab: Lab, under: Under
+    ) -> None:
+        """The proxy server of a router with both roles connects to where the other's probe goes."""
+        under.apply(REDIRECT)
+        assert lab.ask(*PROBE, lab.router) == "refused"
+        assert lab.ask(*PROBE, lab.router, "127.0.0.1") == "refused"
 
     def test_who_may_reach_the_server(self, lab: Lab, under: Under) -> None:
         with closing(lab.serve(lab.router, SERVER, net.direct)):

@@ -71,11 +71,13 @@ class Space:
         made.settimeout(_TIMEOUT)
         return made
 
-    def connect(self, address: str, port: int, protocol: int = 0) -> Stream:
+    def connect(self, address: str, port: int, protocol: int = 0, source: str = "") -> Stream:
         """Connect and read the greeting. Raises OSError as connect does, or EOFError."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         made = self.socket(family, protocol)
         try:
+            if source:
+                made.bind((source, 0))
             made.connect((address, port))
             return Stream(made)
         except BaseException:
@@ -237,10 +239,12 @@ class Lab:
         self._close.append(service.close)
         return service
 
-    def ask(self, address: str, port: int = PORT, space: Space | None = None) -> str:
+    def ask(
+        self, address: str, port: int = PORT, space: Space | None = None, source: str = ""
+    ) -> str:
         """What answers a LAN client at that address, or how the connection failed."""
         try:
-            stream = (space or self.host).connect(address, port)
+            stream = (space or self.host).connect(address, port, source=source)
         except ConnectionRefusedError:
             return "refused"
         except TimeoutError:

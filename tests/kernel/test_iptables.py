@@ -136,7 +136,8 @@ def test_as_iptables_shows_it(lab: Lab, under: Under) -> None:
         "-A SSREDIR -d 10.0.0.0/8 -p tcp -j RETURN",
         "-A SSREDIR -d 198.51.100.0/24 -p tcp -j RETURN",
         "-A SSREDIR -p tcp -j REDIRECT --to-ports 1080",
-        "-A SSREDIR_OUT -d 127.109.0.1/32 -p tcp -m tcp --dport 1 -j REDIRECT --to-ports 1080",
+        "-A SSREDIR_OUT -s 127.109.0.2/32 -d 127.109.0.1/32 -p tcp -m tcp --dport 1 "
+        "-j REDIRECT --to-ports 1080",
     ]
     assert rules("nat", "ip6tables-legacy-save") == [
         "-A PREROUTING -i br-lan -p tcp -j SSREDIR",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -168,6 +169,17 @@ def test_missing_programs_and_rights(tmp_path: Path) -> None:
     assert "CAP_NET_ADMIN" in Nftables(nobody).available()
     with pytest.raises(FirewallError, match="CAP_NET_ADMIN"):
         Nftables(nobody).apply(Firewall("nftables", REDIRECT))
+
+
+def test_nothing_is_needed_of_the_environment(
+    under: Under, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """procd's jail gives container=ujail and no PATH; nft lies in /usr/sbin."""
+    for name in [n for n in os.environ if n != "PYTEST_CURRENT_TEST"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("container", "ujail")
+    assert under.available() == ""
+    assert under.observe() == under.apply(REDIRECT)
 
 
 def test_nft_that_cannot_read_the_table(under: Under, tmp_path: Path) -> None:

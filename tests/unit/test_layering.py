@@ -33,6 +33,7 @@ PARTS = {
     "route_messages": {"routes"},
     "diag_messages": {"diag"},
     "iptc_tables": {"iptables"},
+    "programs": {"nftables", "iptables", "engine_builds"},
 }
 
 #: Imported inside the function that needs it: 10 MB and 30 MB that most runs never use.

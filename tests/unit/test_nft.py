@@ -44,7 +44,7 @@ def test_the_table_as_text() -> None:
         '\t\tiifname "lan2" meta l4proto tcp jump SSREDIR',
         "\t}",
         "\tchain probe { type nat hook output priority -99; policy accept;",
-        "\t\tip daddr 127.109.0.1 tcp dport 1 redirect to :1080",
+        "\t\tip saddr 127.109.0.2 ip daddr 127.109.0.1 tcp dport 1 redirect to :1080",
         "\t}",
         "\tchain strip { type filter hook prerouting priority dstnat + 2; policy accept;",
         "\t\ttcp dport 1080 ct status dnat fib daddr type local tcp flags & (syn | ack) == syn "

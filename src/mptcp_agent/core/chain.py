@@ -39,6 +39,10 @@ ALWAYS = {
 #: connections to it are redirected like the LAN's; the server, told to connect to it, refuses
 #: at once, since nobody listens there: an answer from beyond the whole tunnel.
 PROBE = ("127.109.0.1", 1)
+#: Where the agent connects to it from. Nobody else does: the router at the far end may redirect
+#: probes of its own, and what its proxy server is told to connect to must not become another one
+#: there and go back into a tunnel, round and round. Who binds no address has the source 127.0.0.1.
+PROBE_SOURCE = "127.109.0.2"
 
 #: Port of an observed redirect that somebody changed by hand: equal to no planned one, so
 #: the diff repairs it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .chain import ALWAYS, CHAIN, PROBE, of_family
+from .chain import ALWAYS, CHAIN, PROBE, PROBE_SOURCE, of_family
 from .state import Access, Firewall, Redirect
 
 TABLE = "inet mptcp_proxy"
@@ -94,7 +94,10 @@ def _redirect(redirect: Redirect) -> Iterator[str]:
         yield from (f"\t{jump}" for jump in _jumps(redirect))
         yield "}"
     yield f"chain probe {{ {_PROBE_HOOK}"
-    yield f"\tip daddr {PROBE[0]} tcp dport {PROBE[1]} redirect to :{port}"
+    yield (
+        f"\tip saddr {PROBE_SOURCE} ip daddr {PROBE[0]} tcp dport {PROBE[1]} "
+        f"redirect to :{port}"
+    )
     yield "}"
     if redirect.strip_mptcp:
         yield f"chain strip {{ {_AFTER_NAT}"

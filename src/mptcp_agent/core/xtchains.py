@@ -27,6 +27,7 @@ from .chain import (
     DAMAGED,
     FOREIGN_JUMP,
     PROBE,
+    PROBE_SOURCE,
     Counter,
     collapse,
     damaged,
@@ -94,8 +95,14 @@ def _chains(
     if redirect and nat and table == JUMPS[redirect.mode][0]:
         yield CHAIN, tuple(_redirect(redirect, family))
     if redirect and family == 4 and table == "nat":
-        address, port = f"{PROBE[0]}/32", PROBE[1]
-        probe = XtRule(4, "REDIRECT", destination=address, dport=port, to_port=redirect.port)
+        probe = XtRule(
+            4,
+            "REDIRECT",
+            source=f"{PROBE_SOURCE}/32",
+            destination=f"{PROBE[0]}/32",
+            dport=PROBE[1],
+            to_port=redirect.port,
+        )
         yield CHAIN_OUT, (probe,)
     if redirect and redirect.strip_mptcp and table == "mangle":
         strip = XtRule(family, "TCPOPTSTRIP", dport=redirect.port, syn=True, dnat=True)

@@ -13,7 +13,6 @@ import base64
 import contextlib
 import os
 import re
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -26,9 +25,7 @@ from typing import IO
 from ..core.problem import Problem
 from ..engines import ENGINES, Build, ClientSettings, Engine, Rendered, ServerSettings
 from ..engines.base import KEY_BYTES
-
-#: Where programs are looked for besides PATH: a daemon's may lack the sbin directories.
-DIRECTORIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin", "/sbin")
+from . import programs
 
 #: Seconds a program may take to listen: a large one on slow flash and a busy router needs several.
 PATIENCE = 8.0
@@ -66,13 +63,12 @@ class EngineBuilds:
     def __init__(
         self,
         directory: str,
-        directories: Collection[str] = DIRECTORIES,
+        places: tuple[str, ...] = programs.PLACES,
         deafener: tuple[str, ...] = (),
     ) -> None:
         self._directory = directory
         self._deafener = deafener
-        path = [*os.environ.get("PATH", "").split(os.pathsep), *directories]
-        self._path = os.pathsep.join(dict.fromkeys(path))
+        self._places = places
         self._known: dict[str, tuple[object, Build]] = {}
 
     def find(self, names: Collection[str], methods: Collection[str]) -> dict[str, Build]:
@@ -117,7 +113,7 @@ class EngineBuilds:
         return build
 
     def _which(self, program: str) -> str | None:
-        return shutil.which(program, path=self._path)
+        return programs.find(program, self._places)
 
     def _try(
         self, engine: Engine, build: Build, wrapper: str | None, methods: Collection[str]
@@ -222,7 +218,7 @@ class EngineBuilds:
             config.flush()
             process = subprocess.Popen(
                 rendered.command(config.name),
-                env={**os.environ, **dict(rendered.environment)},
+                env=programs.environment(**dict(rendered.environment)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -369,6 +365,7 @@ def _version(engine: Engine, program: str) -> str:
             text=True,
             errors="replace",
             timeout=PATIENCE,
+            env=programs.environment(),
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -25,6 +25,7 @@ from ..core.xtchains import (
     tables,
 )
 from ..errors import FirewallError
+from . import programs
 from .iptc_tables import MissingTableError, OpenTable, change, existing, load, locked, opened
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
@@ -199,6 +200,13 @@ def _iptables_is_nftables() -> bool:
         return False
 
 
-def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+def _output(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [programs.find(name) or name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        env=programs.environment(),
+        check=False,
+    )
     return done.stdout

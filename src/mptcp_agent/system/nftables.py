@@ -11,13 +11,13 @@ Linux 5.9 (a TCP reset from prerouting).
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 
 from ..core import nft, nft_listing
 from ..core.chain import Counter, checked, checked_devices
 from ..core.state import Firewall, Redirect
 from ..errors import FirewallError
+from . import programs
 
 #: A commit takes milliseconds; what takes this long hangs.
 _TIMEOUT = 20.0
@@ -153,24 +153,25 @@ class Nftables:
                 raise
 
     def _run(self, *arguments: str, text: str = "") -> str:
-        command = [self._program, *arguments]
+        program = programs.find(self._program)
+        if program is None:
+            raise _MissingError(
+                f"the program {self._program} is missing (not in {programs.path()}); install "
+                "nftables (on OpenWrt nftables-json), or set option redirect to iptables on a "
+                "legacy system"
+            )
         try:
             done = subprocess.run(
-                command,
+                [program, *arguments],
                 input=text,
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
                 timeout=_TIMEOUT,
                 # A message is compared with English text.
-                env={**os.environ, "LC_ALL": "C"},
+                env=programs.environment(LC_ALL="C"),
                 check=False,
             )
-        except (FileNotFoundError, PermissionError) as error:
-            raise _MissingError(
-                "the program nft is missing; install nftables (on OpenWrt nftables-json), or "
-                "set option redirect to iptables on a legacy system"
-            ) from error
         except subprocess.TimeoutExpired as error:
             raise FirewallError(f"nft {arguments[0]} took longer than {_TIMEOUT:.0f} s") from error
         except OSError as error:

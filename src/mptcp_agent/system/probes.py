@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Literal
 
-from ..core.chain import PROBE
+from ..core.chain import PROBE, PROBE_SOURCE
 
 Outcome = Literal["answered", "refused", "lost", "unsent"]
 
@@ -63,12 +63,13 @@ def repeated(probe: socket.socket) -> bool:
 async def through(timeout: float) -> Outcome:
     """Through redirector, tunnel and server: whatever end comes, it came from beyond.
 
-    Needs the firewall's redirect of ``core.chain.PROBE``.
+    Needs the firewall's redirect of ``core.chain.PROBE``, which goes by the source bound here.
     """
     probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         probe.setblocking(False)
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
+        probe.bind((PROBE_SOURCE, 0))
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
             await loop.sock_connect(probe, PROBE)
