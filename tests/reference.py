@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mptcp_agent.core.options import allowed
-from mptcp_agent.validation import load_schema
+from mptcp_agent.cli.validation import load_schema
+from mptcp_agent.core.config.options import allowed
 
 BEGIN, END = "<!-- reference: make docs -->", "<!-- end of reference -->"
 

@@ -31,7 +31,7 @@ from kernel.firewall_lab import (
     Space,
 )
 
-from mptcp_agent.core.chain import PROBE, PROBE_SOURCE, Counter, FirewallBackend, collapse
+from mptcp_agent.core.firewall import PROBE, PROBE_SOURCE, Counter, FirewallBackend, collapse
 from mptcp_agent.core.state import Access, Backend, Firewall, Redirect
 from mptcp_agent.errors import FirewallError
 

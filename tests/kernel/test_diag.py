@@ -13,9 +13,9 @@ from kernel.namespaces import Namespace, cost, second_way, until
 
 from mptcp_agent.core.sockets import MptcpSocket, TcpSocket
 from mptcp_agent.core.state import Endpoint
-from mptcp_agent.system import diag
-from mptcp_agent.system.diag_messages import MESSAGE_SIZE, mptcp_socket, tcp_socket
-from mptcp_agent.system.endpoints import PathManager
+from mptcp_agent.system.netlink import diag
+from mptcp_agent.system.netlink.diag_messages import MESSAGE_SIZE, mptcp_socket, tcp_socket
+from mptcp_agent.system.netlink.endpoints import PathManager
 
 TCP, MPTCP = socket.IPPROTO_TCP, 262
 UP, DOWN = 1_234_567, 7_654_321

@@ -12,10 +12,10 @@ from kernel.namespaces import Namespace, cost, open_files, second_way, until
 
 from mptcp_agent.core.state import Endpoint, EndpointFlag, Limits
 from mptcp_agent.errors import KernelError
-from mptcp_agent.system import endpoints
-from mptcp_agent.system.diag import subflows
-from mptcp_agent.system.endpoints import PathManager
-from mptcp_agent.system.pyroute2_parts import NetlinkError
+from mptcp_agent.system.netlink import endpoints
+from mptcp_agent.system.netlink.diag import subflows
+from mptcp_agent.system.netlink.endpoints import PathManager
+from mptcp_agent.system.netlink.library import NetlinkError
 
 MPTCP = 262
 

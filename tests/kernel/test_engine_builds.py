@@ -11,8 +11,8 @@ import pytest
 from kernel.namespaces import Namespace
 
 from mptcp_agent.engines import ENGINES, Build
-from mptcp_agent.system import engine_builds
-from mptcp_agent.system.engine_builds import EngineBuilds
+from mptcp_agent.system.engines import trial
+from mptcp_agent.system.engines.trial import EngineBuilds
 
 #: Where ``make setup`` puts the tests' sing-box.
 BIN = Path(__file__).parents[2] / "build" / "bin"
@@ -158,7 +158,7 @@ def test_a_refused_method_is_no_failure(programs: Callable[..., EngineBuilds]) -
 def test_a_program_that_never_listens_is_ended(
     programs: Callable[..., EngineBuilds], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_builds, "PATIENCE", 1.0)
+    monkeypatch.setattr(trial, "PATIENCE", 1.0)
     engines = programs(f"echo $$ >> {tmp_path}/pids; trap '' TERM; while :; do sleep 0.1; done")
     start = time.monotonic()
     (problem,) = probe(engines).problems

@@ -23,7 +23,7 @@ import pytest
 from kernel.namespaces import Namespace
 
 from mptcp_agent.engines import ENGINES, Build, ClientSettings, Rendered, ServerSettings
-from mptcp_agent.system.engine_builds import EngineBuilds
+from mptcp_agent.system.engines.trial import EngineBuilds
 
 BIN = Path(__file__).parents[2] / "build" / "bin"
 METHODS = ("none", "aes-128-gcm", "2022-blake3-aes-128-gcm")

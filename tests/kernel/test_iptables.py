@@ -24,11 +24,11 @@ from kernel.firewall_cases import (
 from kernel.firewall_lab import NEAR4, SERVER, Lab, Space
 from kernel.firewall_lab import lab as make_lab
 
+from mptcp_agent.core.firewall.iptables_entry import XtRule
 from mptcp_agent.core.state import Access, Family, Firewall, Redirect
-from mptcp_agent.core.xtables import XtRule
 from mptcp_agent.errors import FirewallError
-from mptcp_agent.system import iptables, iptc_tables
-from mptcp_agent.system.iptables import Iptables
+from mptcp_agent.system.firewall import iptables, iptc_tables
+from mptcp_agent.system.firewall.iptables import Iptables
 
 V4, V6 = "iptables-legacy -w", "ip6tables-legacy -w"
 

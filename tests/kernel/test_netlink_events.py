@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel.namespaces import Namespace
 
-from mptcp_agent.system.netlink_events import EVERYTHING, NetlinkEvents, meaning
+from mptcp_agent.system.netlink.events import EVERYTHING, NetlinkEvents, meaning
 
 
 def drained(events: NetlinkEvents, enough: frozenset[str], seconds: float = 5.0) -> frozenset[str]:

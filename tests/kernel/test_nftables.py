@@ -27,7 +27,7 @@ from kernel.firewall_lab import lab as make_lab
 
 from mptcp_agent.core.state import Access, Firewall, Redirect
 from mptcp_agent.errors import FirewallError
-from mptcp_agent.system.nftables import Nftables
+from mptcp_agent.system.firewall.nftables import Nftables
 
 TABLE = "inet mptcp_proxy"
 _NFT = shutil.which("nft") or "nft"

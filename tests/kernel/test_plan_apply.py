@@ -36,12 +36,12 @@ from unit.examples import (
     section,
 )
 
+from mptcp_agent.agent.machine import PARTS, Machine, Sight
 from mptcp_agent.core.diff import Change, diff
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Interface
 from mptcp_agent.core.plan import plan
 from mptcp_agent.core.state import RouterState
-from mptcp_agent.machine import PARTS, Machine, Sight
 
 #: The last has a dot, as VLANs have: its sysctls are spelled with slashes.
 DEVICES = {"wan1": "eth1", "wan2": "wwan0", "wan3": "eth0.2"}

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 from kernel.namespaces import Namespace
 
-from mptcp_agent.core.path_health import Settings
-from mptcp_agent.prober import SETTLED, Prober, Target
+from mptcp_agent.core.health.path_health import Settings
+from mptcp_agent.monitor.prober import SETTLED, Prober, Target
 
 PORT = 8388
 NEAR, FAR = "10.1.1.2", "10.2.2.2"

@@ -8,8 +8,8 @@ import sys
 import pytest
 from kernel.namespaces import Namespace, open_files
 
-from mptcp_agent.system import pyroute2_parts as parts
-from mptcp_agent.system.routes import Routing
+from mptcp_agent.system.netlink import library as parts
+from mptcp_agent.system.netlink.routes import Routing
 
 _LOAD = "import sys; import mptcp_agent.system.routes, mptcp_agent.system.endpoints; "
 

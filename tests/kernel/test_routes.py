@@ -13,7 +13,7 @@ from kernel.namespaces import Namespace, cost, until
 from mptcp_agent.core.network import Link
 from mptcp_agent.core.state import Route, Rule
 from mptcp_agent.errors import KernelError
-from mptcp_agent.system.routes import Routing
+from mptcp_agent.system.netlink.routes import Routing
 
 TABLE = 10901
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from mptcp_agent.core import options
+from mptcp_agent.core.config import options
 from mptcp_agent.engines import ENGINES, ClientSettings, ServerSettings
 from mptcp_agent.engines.base import KEY_BYTES, password_problems
 

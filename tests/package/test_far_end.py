@@ -17,9 +17,8 @@ from lab.topology import Network
 from lab.traffic import WAYS, TalkServer, Way, start
 from openwrt import ucifile
 
-from mptcp_agent.core import reader
-from mptcp_agent.core.config import Config
-from mptcp_agent.validation import load_schema
+from mptcp_agent.cli.validation import load_schema
+from mptcp_agent.core.config import Config, reader
 
 KEY = "8JCsPssfgS8tiRwiMlhARg=="  # 16 bytes
 PAGE = (TOP / "docs/on-the-router.md").read_text()

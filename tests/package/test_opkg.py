@@ -103,7 +103,7 @@ def test_upgrade_keeps_a_changed_configuration(
     with (newer / "files/mptcp-proxy.config").open("a") as file:
         file.write("# a new default\n")
     (newer / "src/mptcp_agent/new.py").touch()
-    (newer / "src/mptcp_agent/text.py").unlink()
+    (newer / "src/mptcp_agent/__main__.py").unlink()
     again = build(tmp_path / "up", newer, PKG_RELEASE="2")["mptcp-agent"]
     root("install", str(again.path))
     assert root.installed()["mptcp-agent"].endswith("-r2")
@@ -111,4 +111,4 @@ def test_upgrade_keeps_a_changed_configuration(
     assert "a new default" in (root.root / f"{CONFIG}-opkg").read_text()
     code = root.root / "usr/lib/mptcp-agent/mptcp_agent"
     assert (code / "new.py").exists()
-    assert not (code / "text.py").exists()
+    assert not (code / "__main__.py").exists()

@@ -23,8 +23,7 @@ from lab.wire import Shape
 from openwrt import interface as netifd
 from openwrt.ucifile import Package, parse
 
-from mptcp_agent.core import firewall_zone, reader
-from mptcp_agent.core.config import Config
+from mptcp_agent.core.config import Config, firewall_zone, reader
 
 DOCS = TOP / "docs/two-routers"
 ROUTERS = ("r7800", "r7000")

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mptcp_agent.core import reader
-from mptcp_agent.core.config import Config
+from mptcp_agent.core.config import Config, reader
 from mptcp_agent.core.health import Health, PathHealth, PathState
 from mptcp_agent.core.network import Facts, Interface, Link
 from mptcp_agent.core.plan import Means

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mptcp_agent.applier import startable
+from mptcp_agent.agent.applier import startable
 from mptcp_agent.core.state import File, Firewall, Process, Sysctl
 
 CLIENT = Process("client", ("sing-box", "run"), config_path="/c.json", digest="new")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core.chain import (
+from mptcp_agent.core.firewall import (
     DAMAGED,
     checked,
     checked_devices,

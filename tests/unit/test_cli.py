@@ -66,10 +66,10 @@ def test_status_without_an_agent_says_so_in_one_line() -> None:
 
 SHOW = """
 from argparse import Namespace
-from mptcp_agent import text
+from mptcp_agent.cli import render
 from mptcp_agent.cli import _show
 row = {"name": "kernel", "result": "ok", "message": "fine", "hint": ""}
-_show(Namespace(json=False), {"checks": [row]}, text.check)
+_show(Namespace(json=False), {"checks": [row]}, render.check)
 """
 
 

@@ -10,8 +10,8 @@ from unit.examples import BRIDGE, BRIDGE_BOTH, BRIDGE_CLIENT, BRIDGE_SERVER, WAN
 
 from mptcp_agent.core import connections
 from mptcp_agent.core.connections import MOST, document, ports, proxied
+from mptcp_agent.core.network.wans import wan_links
 from mptcp_agent.core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
-from mptcp_agent.core.wans import wan_links
 
 SCHEMA = Draft202012Validator(schema("connections"))
 LINKS = wan_links(config(BRIDGE_BOTH), BRIDGE)

@@ -8,14 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mptcp_agent.engines import (
-    ENGINES,
-    Build,
-    ClientSettings,
-    Rendered,
-    ServerSettings,
-    choose,
-)
+from mptcp_agent.engines import ENGINES, Build, ClientSettings, Rendered, ServerSettings, choose
 from mptcp_agent.engines.base import listeners
 from mptcp_agent.errors import EngineError
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from mptcp_agent.core import firewall_zone
-from mptcp_agent.core.config import Client, Config, Globals, Server, Wan
+from mptcp_agent.core.config import Client, Config, Globals, Server, Wan, firewall_zone
 
 GLOBALS = Globals(True, "auto", "auto", "info", "auto")
 SERVER = Server("server", True, ("0.0.0.0",), 8388, "none", "", ("10.1.1.0/24",), 300, False)

@@ -22,9 +22,9 @@ from unit.examples import (
 
 from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts, Interface
-from mptcp_agent.core.plan.paths import Choice, choose, failed_wans, keeping, resolve, usable_wans
+from mptcp_agent.core.network.wans import WanLink, wan_links
+from mptcp_agent.core.plan.peers import Choice, choose, failed_wans, keeping, resolve, usable_wans
 from mptcp_agent.core.state import family
-from mptcp_agent.core.wans import WanLink, wan_links
 
 WAN3 = Interface("wan3", "wwan0", True, ("100.64.3.9/30", "2001:db8:3::9/64"), (), "dhcp")
 SECTIONS: Sections = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core.hung_peers import LEFT_OUT, LONGEST_LEFT_OUT, HungPeers, hung, works
+from mptcp_agent.core.health.quarantine import LEFT_OUT, LONGEST_LEFT_OUT, HungPeers, hung, works
 
 
 def test_left_out_for_a_while_and_then_doubted() -> None:

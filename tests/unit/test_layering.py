@@ -1,9 +1,11 @@
-"""The house (design section 3): who may import whom, held by reading the imports.
+"""The house: who may import whom, by folder, held by reading the imports.
 
 - ``core`` and ``engines`` decide and touch nothing: of the standard library they import only
   what computes, of the agent each other and its errors;
-- a module of ``system`` knows ``core``, ``engines`` and the errors, and no other module of
-  ``system``, except for the private parts below;
+- ``system`` touches the machine. A folder of it is one thing touched, and knows no other
+  folder; what lies beside the folders (files, programs, sysctls) serves them and knows none;
+- ``monitor`` watches by means of ``system``, ``checks`` judges what ``core`` holds, ``agent``
+  brings all together, ``cli`` is the outermost;
 - what is large or missing on some routers is imported when it is used.
 """
 
@@ -26,14 +28,15 @@ PURE = {
     *("struct", "typing"),
 }
 
-#: Parts of one room: modules of ``system`` that only these may open. They are one thing
-#: touched (netlink, sock_diag, iptables), cut where translation ends and talking begins.
-PARTS = {
-    "pyroute2_parts": {"routes", "endpoints", "route_messages"},
-    "route_messages": {"routes"},
-    "diag_messages": {"diag"},
-    "iptc_tables": {"iptables"},
-    "programs": {"nftables", "iptables", "engine_builds"},
+#: Which rooms a room may use besides itself.
+ROOMS = {
+    "core": {"engines", "errors"},
+    "engines": {"core", "errors"},
+    "system": {"core", "engines", "errors"},
+    "monitor": {"core", "system", "errors"},
+    "checks": {"core", "errors"},
+    "agent": {"core", "engines", "system", "monitor", "checks", "errors"},
+    "cli": {"core", "engines", "system", "monitor", "checks", "agent", "errors"},
 }
 
 #: Imported inside the function that needs it: 10 MB and 30 MB that most runs never use.
@@ -73,15 +76,24 @@ def below(part: str) -> list[Path]:
     return [file for file in MODULES if name(file).split(".")[0] == part]
 
 
+@pytest.mark.parametrize("file", [f for room in ROOMS for f in below(room)], ids=name)
+def test_a_room_uses_those_it_may(file: Path) -> None:
+    room = name(file).split(".")[0]
+    for target in imports(file):
+        rooms = target.split(".")
+        if rooms[0] == PACKAGE and len(rooms) > 1:
+            assert rooms[1] in ROOMS[room] | {room}, target
+
+
+def test_every_folder_is_a_room() -> None:
+    assert {f.parent.name for f in SOURCE.glob("*/__init__.py")} == ROOMS.keys()
+
+
 @pytest.mark.parametrize("file", [*below("core"), *below("engines")], ids=name)
 def test_deciding_touches_nothing(file: Path) -> None:
-    allowed = {"core", "engines", "errors"}
     for target in imports(file):
-        first, _, rest = target.partition(".")
-        if first == PACKAGE:
-            assert not rest or rest.split(".")[0] in allowed, target
-        else:
-            assert first in PURE, f"{target} is not pure"
+        first = target.partition(".")[0]
+        assert first == PACKAGE or first in PURE, f"{target} is not pure"
 
 
 @pytest.mark.parametrize("file", below("core") + below("engines"), ids=name)
@@ -92,23 +104,12 @@ def test_nor_does_a_builtin(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", below("system"), ids=name)
-def test_one_thing_touched_one_module(file: Path) -> None:
-    me = file.stem
+def test_one_thing_touched_one_folder(file: Path) -> None:
+    folder = file.parent
     for target in imports(file):
-        rooms = target.split(".")
-        if rooms[0] != PACKAGE:
-            continue
-        assert rooms[1] in {"core", "engines", "errors", "system"}, target
-        if rooms[1] == "system" and len(rooms) > 2:
-            assert me in PARTS.get(rooms[2], set()), f"{me} reaches into {rooms[2]}"
-
-
-def test_the_private_parts_exist() -> None:
-    for part, users in PARTS.items():
-        assert {f"system.{m}" for m in {part, *users}} <= set(map(name, MODULES))
-        for user in users:
-            file = SOURCE / "system" / f"{user}.py"
-            assert f"{PACKAGE}.system.{part}" in set(imports(file)), f"{user} needs no {part}"
+        where = SOURCE.parent.joinpath(*target.split("."))
+        if target.startswith(f"{PACKAGE}.system.") and folder != where.parent:
+            assert where.parent == SOURCE / "system" and not where.is_dir(), target
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda f: name(f) or PACKAGE)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from unit.examples import BRIDGE, PEER, Sections, config, section
 
-from mptcp_agent import names as module
-from mptcp_agent.names import FORMER, TRIES, Names
-from mptcp_agent.system.services import Running
+from mptcp_agent.monitor import hostnames as module
+from mptcp_agent.monitor.hostnames import FORMER, TRIES, Names
+from mptcp_agent.system.ubus.services import Running
 
 BY_NAME: Sections = {
     "vps": section("peer", address=["vps.example", "10.2.2.70"]),

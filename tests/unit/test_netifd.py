@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.examples import WANS, config
 
-from mptcp_agent.core import netifd
-from mptcp_agent.core.network import Facts, Interface, Link
-from mptcp_agent.core.wans import local_networks, wan_links
+from mptcp_agent.core.network import Facts, Interface, Link, netifd
+from mptcp_agent.core.network.wans import local_networks, wan_links
 
 DUMP = json.loads((Path(__file__).parent / "netifd" / "static-and-dhcp.json").read_text("utf-8"))
 

@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core.chain import DAMAGED, FOREIGN_JUMP
-from mptcp_agent.core.nft import jumps_text, table_text
-from mptcp_agent.core.nft_listing import counters_in, firewall_in, meaning, parse, readback_text
+from mptcp_agent.core.firewall import DAMAGED, FOREIGN_JUMP
+from mptcp_agent.core.firewall.nft_readback import (
+    counters_in,
+    firewall_in,
+    meaning,
+    parse,
+    readback_text,
+)
+from mptcp_agent.core.firewall.nft_ruleset import jumps_text, table_text
 from mptcp_agent.core.state import Access, Firewall, Redirect
 
 REDIRECT = Redirect(1080, ("10.0.0.0/8", "fd00::/8"), ("br-lan", "lan2"))

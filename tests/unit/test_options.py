@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mptcp_agent.core.options import (
+from mptcp_agent.core.config.options import (
     OptionError,
     Value,
     allowed,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core import path_health
-from mptcp_agent.core.path_health import BURST_SPACING, DOWN_INTERVAL, Path, Settings
+from mptcp_agent.core.health import path_health
+from mptcp_agent.core.health.path_health import BURST_SPACING, DOWN_INTERVAL, Path, Settings
 
 Fate = float | None
 """Of a probe: seconds until its answer, None when it is lost."""

@@ -22,8 +22,7 @@ from unit.examples import (
     values,
 )
 
-from mptcp_agent.core import options, reader
-from mptcp_agent.core.config import Client, Config, Globals, Peer, Server, Wan
+from mptcp_agent.core.config import Client, Config, Globals, Peer, Server, Wan, options, reader
 from mptcp_agent.core.problem import Problem
 
 # --- What is right -----------------------------------------------------------------------------

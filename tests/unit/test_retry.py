@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mptcp_agent.agent.retry import FIRST, LONGEST, STICK, Retries
 from mptcp_agent.core.describe import sentence
 from mptcp_agent.core.diff import Change
 from mptcp_agent.core.state import File, Sysctl
-from mptcp_agent.retry import FIRST, LONGEST, STICK, Retries
 
 A = Change("set", Sysctl("net.a", "1"))
 B = Change("set", Sysctl("net.b", "1"))

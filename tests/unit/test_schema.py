@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from unit.examples import SCHEMA, SCHEMAS, schema
 
-from mptcp_agent.core.options import FORMATS, OptionError, allowed, read_option
+from mptcp_agent.core.config.options import FORMATS, OptionError, allowed, read_option
 
 CHECKER = FormatChecker(())
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core import stalls
+from mptcp_agent.core.health import stalls
+from mptcp_agent.core.health.stalls import BUSY, QUIET, SLOW_HANDSHAKE, UNANSWERED, Hints, Reading
 from mptcp_agent.core.sockets import Subflow, TcpInfo, TcpSocket, TcpState
-from mptcp_agent.core.stalls import BUSY, QUIET, SLOW_HANDSHAKE, UNANSWERED, Hints, Reading
 
 STEP = 0.05
 """Seconds between two readings, while data moves."""

@@ -35,15 +35,14 @@ from unit.examples import (
     section,
 )
 
+from mptcp_agent.agent.publisher import plan_document
 from mptcp_agent.core.config import Config
 from mptcp_agent.core.diff import diff
 from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts
 from mptcp_agent.core.plan import Means, plan
 from mptcp_agent.core.problem import Problem
-from mptcp_agent.core.state import Limits, RouterState
-from mptcp_agent.core.status import document, judge, wan_states
-from mptcp_agent.core.view import (
+from mptcp_agent.core.snapshot import (
     DeviceTraffic,
     Event,
     Observed,
@@ -52,7 +51,8 @@ from mptcp_agent.core.view import (
     State,
     View,
 )
-from mptcp_agent.publisher import plan_document
+from mptcp_agent.core.state import Limits, RouterState
+from mptcp_agent.core.status import document, judge, wan_states
 
 STATUS = Draft202012Validator(schema("status"))
 PLAN = Draft202012Validator(schema("plan"))

@@ -8,7 +8,8 @@ import pytest
 from unit.examples import BRIDGE_BOTH, ISP, ISP_CLIENT, READY
 from unit.test_status import ONE, view
 
-from mptcp_agent import text
+from mptcp_agent.agent.publisher import plan_document
+from mptcp_agent.cli import render
 from mptcp_agent.core import describe
 from mptcp_agent.core.diff import Change, diff
 from mptcp_agent.core.problem import Problem
@@ -26,10 +27,9 @@ from mptcp_agent.core.state import (
     Sysctl,
 )
 from mptcp_agent.core.status import document, judge
-from mptcp_agent.publisher import plan_document
 
-PLAIN = text.Painter(False)
-COLOUR = text.Painter(True)
+PLAIN = render.Painter(False)
+COLOUR = render.Painter(True)
 ESCAPE = "\x1b["
 
 
@@ -47,7 +47,7 @@ ESCAPE = "\x1b["
     ],
 )
 def test_rate(bits: float, words: str) -> None:
-    assert text.rate(bits) == words
+    assert render.rate(bits) == words
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_rate(bits: float, words: str) -> None:
     ],
 )
 def test_size(count: float, words: str) -> None:
-    assert text.size(count) == words
+    assert render.size(count) == words
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,13 @@ def test_size(count: float, words: str) -> None:
     ],
 )
 def test_duration(seconds: float, words: str) -> None:
-    assert text.duration(seconds) == words
+    assert render.duration(seconds) == words
 
 
 def test_columns() -> None:
-    assert list(text.columns([("a", "bbb", "c"), ("aaaa", "b", "")])) == ["a     bbb  c", "aaaa  b"]
-    assert list(text.columns([])) == []
+    rows = [("a", "bbb", "c"), ("aaaa", "b", "")]
+    assert list(render.columns(rows)) == ["a     bbb  c", "aaaa  b"]
+    assert list(render.columns([])) == []
 
 
 def test_paint() -> None:
@@ -95,7 +96,7 @@ def test_paint() -> None:
 def status(seen: object = None) -> list[str]:
     found = view(BRIDGE_BOTH, ONE)
     state, reason = judge(found)
-    return list(text.status(document(found, 100.0, state, reason, 35.0), PLAIN))
+    return list(render.status(document(found, 100.0, state, reason, 35.0), PLAIN))
 
 
 def test_status() -> None:
@@ -117,7 +118,7 @@ def test_status() -> None:
 
 def test_status_with_nothing_to_show() -> None:
     found = view(None, problems=(Problem("uci", "rpcd is away", "start rpcd"),))
-    lines = list(text.status(document(found, 1.0, "error", "no configuration", 1.0), PLAIN))
+    lines = list(render.status(document(found, 1.0, "error", "no configuration", 1.0), PLAIN))
     assert lines == [
         "error: no configuration (for 0 s)",
         "",
@@ -133,8 +134,8 @@ def test_colour_adds_escape_codes_and_nothing_else() -> None:
     shown = document(found, 1.0, "active", "all is well", 1.0)
     checks = {"checks": [{"name": "a", "result": "failed", "message": "m", "hint": "h"}]}
     changes = plan_document(diff(RouterState(), found.plan.state), found.problems)
-    for render, what in ((text.status, shown), (text.check, checks), (text.plan, changes)):
-        plain, painted = "\n".join(render(what, PLAIN)), "\n".join(render(what, COLOUR))
+    for show, what in ((render.status, shown), (render.check, checks), (render.plan, changes)):
+        plain, painted = "\n".join(show(what, PLAIN)), "\n".join(show(what, COLOUR))
         assert ESCAPE not in plain
         assert ESCAPE in painted
         for code in ("0", "1", "2", "31", "32", "33"):
@@ -147,12 +148,12 @@ def test_check() -> None:
         {"name": "kernel MPTCP", "result": "ok", "message": "present", "hint": ""},
         {"name": "engine", "result": "failed", "message": "missing", "hint": "install it"},
     ]
-    assert list(text.check({"checks": rows}, PLAIN)) == [
+    assert list(render.check({"checks": rows}, PLAIN)) == [
         "ok       kernel MPTCP  present",
         "failed   engine        missing",
         "                       -> install it",
     ]
-    assert list(text.check({"checks": []}, PLAIN)) == []
+    assert list(render.check({"checks": []}, PLAIN)) == []
 
 
 def test_plan_reads_like_a_diff() -> None:
@@ -162,14 +163,14 @@ def test_plan_reads_like_a_diff() -> None:
         Change("add", Endpoint("10.1.1.78", "eth1", frozenset({"subflow"}), 101)),
     )
     problems = (Problem("mptcp-proxy.wan", "no wan section in use", "add one"),)
-    assert list(text.plan(plan_document(changes, problems), PLAIN)) == [
+    assert list(render.plan(plan_document(changes, problems), PLAIN)) == [
         "- rule priority 710 oif eth1 lookup 10901",
         "- sysctl net.a=0",
         "+ sysctl net.a=1",
         "+ mptcp endpoint 10.1.1.78 dev eth1 id 101 subflow",
         "! mptcp-proxy.wan: no wan section in use; add one",
     ]
-    assert list(text.plan(plan_document((), ()), PLAIN)) == ["nothing to change"]
+    assert list(render.plan(plan_document((), ()), PLAIN)) == ["nothing to change"]
 
 
 # --- In the field's own words --------------------------------------------------------------------

@@ -21,8 +21,8 @@ from unit.examples import (
 )
 
 from mptcp_agent.core.network import Facts, Interface, Link
+from mptcp_agent.core.network.wans import WanAddress, WanLink, local_networks, wan_links
 from mptcp_agent.core.state import ENDPOINT_IDS, PRIORITY_DEVICE, TABLE_FIRST_WAN, TABLES, Rule
-from mptcp_agent.core.wans import WanAddress, WanLink, local_networks, wan_links
 
 WAN6 = Interface("wan6", "eth1", True, ("2001:db8:1::24/64",), ("fe80::1",), "dhcpv6")
 

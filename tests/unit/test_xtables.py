@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core.chain import DAMAGED, FOREIGN_JUMP, collapse
+from mptcp_agent.core.firewall import DAMAGED, FOREIGN_JUMP, collapse
+from mptcp_agent.core.firewall.iptables_entry import UNKNOWN, XtRule, bare, counters, decode, encode
+from mptcp_agent.core.firewall.iptables_rules import Content, counters_in, firewall_in, tables
 from mptcp_agent.core.state import Access, Family, Firewall, Redirect
-from mptcp_agent.core.xtables import UNKNOWN, XtRule, bare, counters, decode, encode
-from mptcp_agent.core.xtchains import Content, counters_in, firewall_in, tables
 
 BOTH: Mapping[Family, bool] = {4: True, 6: True}
 FAMILIES: list[Mapping[Family, bool]] = [BOTH, {4: True}, {4: True, 6: False}]

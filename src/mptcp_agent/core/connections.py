@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .config import Config
+from .network.wans import WanLink
 from .sockets import TcpSocket, TcpState
-from .wans import WanLink
 
 Role = Literal["client", "server"]
 

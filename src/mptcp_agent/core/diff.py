@@ -20,17 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from .state import (
-    Endpoint,
-    File,
-    Firewall,
-    Limits,
-    Process,
-    Route,
-    RouterState,
-    Rule,
-    Sysctl,
-)
+from .state import Endpoint, File, Firewall, Limits, Process, Route, RouterState, Rule, Sysctl
 
 Item = Endpoint | File | Firewall | Limits | Process | Route | Rule | Sysctl
 

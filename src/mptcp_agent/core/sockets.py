@@ -1,6 +1,6 @@
 """What the kernel says of TCP sockets, MPTCP subflows and MPTCP connections.
 
-Read by ``system.diag``. Bytes are counted per socket from its beginning; times are of the
+Read by ``system.netlink.diag``. Bytes are counted per socket from its beginning; times are of the
 moment of reading. Fields that the running kernel does not report are 0.
 """
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from .. import __version__
 from .health import PathHealth
+from .network.wans import WanLink
 from .plan.firewall import Mode
-from .plan.paths import usable_wans
+from .plan.peers import usable_wans
 from .plan.sysctls import BUFFERS, buffer_values
+from .snapshot import Event, State, View
 from .state import Endpoint
-from .view import Event, State, View
-from .wans import WanLink
 
 Document = dict[str, Any]  # JSON
 

@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ..errors import EngineError
-from .base import (
-    Build,
-    ClientSettings,
-    Engine,
-    LogLevel,
-    Rendered,
-    Role,
-    ServerSettings,
-    Settings,
-)
+from .base import Build, ClientSettings, Engine, LogLevel, Rendered, Role, ServerSettings, Settings
 from .shadowsocks_libev import ShadowsocksLibev
 from .shadowsocks_rust import ShadowsocksRust
 from .sing_box import SingBox

@@ -4,7 +4,7 @@ An engine is a Shadowsocks implementation. As *client* it accepts the LAN's redi
 connections and carries each one to the peer over an MPTCP connection; as *server* it accepts
 those and speaks plain TCP to the destination. The files beside this one know each engine's
 configuration file and command line; nothing here touches the machine. What an installed
-build can really do is in its ``Build``, found out by ``system.engine_builds``.
+build can really do is in its ``Build``, found out by ``system.engines.trial``.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class Build:
     """It makes MPTCP connections by itself; None = could not be found out."""
     plain_listener: bool = False
     """The redirector's listener was seen to accept plain TCP only (see ``strip_mptcp``)."""
-    deafener: tuple[str, ...] = ()
-    """Starts a program deaf to netlink events and under an account (``system.deaf``): followed
+    launcher: tuple[str, ...] = ()
+    """Starts a program deaf to netlink events and under an account (``system.engines.seccomp_no_netlink``): followed
     by the account, the program and its arguments. Empty = not on this machine."""
     mptcpize: str | None = None
     """Path of the wrapper that makes the programs speak MPTCP, where it was seen to."""
@@ -126,7 +126,7 @@ class Rendered:
     the option has to be stripped from the SYNs of LAN clients, or those that speak MPTCP hang."""
     user: str = ""
     """Account to start the process under. Empty: root; engines that drop their privileges by
-    themselves, or are made to by the deafener, are started so."""
+    themselves, or are made to by the launcher, are started so."""
     owner: str = ""
     """Account that reads the file. Empty: root."""
 

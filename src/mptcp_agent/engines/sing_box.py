@@ -96,7 +96,7 @@ class SingBox(Engine):
             arguments=_arguments(build, settings.local_port),
             environment=_DIALERS_ONLY,
             strip_mptcp=not build.plain_listener,
-            user="" if build.deafener else _user(settings.local_port),
+            user="" if build.launcher else _user(settings.local_port),
             owner=_user(settings.local_port),
         )
 
@@ -124,7 +124,7 @@ class SingBox(Engine):
             config=to_json(config),
             arguments=_arguments(build, settings.port),
             environment=_LISTENER_ONLY,
-            user="" if build.deafener else _user(settings.port),
+            user="" if build.launcher else _user(settings.port),
             owner=_user(settings.port),
         )
 
@@ -157,7 +157,7 @@ def _fast_open(settings: ClientSettings, build: Build) -> bool:
 def _arguments(build: Build, port: int) -> tuple[str, ...]:
     """Deaf to netlink events: else it ends every connection when the main WAN's link changes."""
     program = (build.client or build.server or "sing-box", "run", "--disable-color", "-c")
-    return (*build.deafener, _user(port), *program) if build.deafener else program
+    return (*build.launcher, _user(port), *program) if build.launcher else program
 
 
 def _user(port: int) -> str:

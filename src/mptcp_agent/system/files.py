@@ -14,6 +14,12 @@ from pathlib import Path
 
 from ..errors import FileError
 
+#: What has to be known again after a crash of the agent, and what the proxies read.
+STATE_DIRECTORY = "/var/run/mptcp-proxy"
+CONFIG_DIRECTORY = "/var/etc/mptcp-proxy"
+#: In the former: answers of DNS (``monitor.hostnames``).
+NAMES = "names.json"
+
 #: Temporary files of a writer that was killed look like this; nobody reads them.
 _TEMPORARY = ".new-"
 

@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Literal
 
-from ..core.chain import PROBE, PROBE_SOURCE
+from ..core.firewall import PROBE, PROBE_SOURCE
 
 Outcome = Literal["answered", "refused", "lost", "unsent"]
 
@@ -63,7 +63,7 @@ def repeated(probe: socket.socket) -> bool:
 async def through(timeout: float) -> Outcome:
     """Through redirector, tunnel and server: whatever end comes, it came from beyond.
 
-    Needs the firewall's redirect of ``core.chain.PROBE``, which goes by the source bound here.
+    Needs the firewall's redirect of ``core.firewall.PROBE``, which goes by the source bound here.
     """
     probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

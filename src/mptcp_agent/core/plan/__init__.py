@@ -16,12 +16,12 @@ from ...engines import Build
 from ..config import PACKAGE, Config
 from ..health import Health
 from ..network import Facts
+from ..network.wans import WanLink, local_networks, wan_links
 from ..problem import Problem
 from ..state import Backend, Limits, RouterState
-from ..wans import WanLink, local_networks, wan_links
 from . import routing
 from .firewall import Mode, firewall, lan_devices
-from .paths import Choice, PeerAddresses, choose, keeping, resolve, used_families
+from .peers import Choice, PeerAddresses, choose, keeping, resolve, used_families
 from .proxies import Proxies, proxies, running_choice
 from .sysctls import sysctls
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..chain import collapse
 from ..config import Client, Config
+from ..firewall import collapse
 from ..network import Facts
 from ..state import Access, Backend, Firewall, Redirect
 

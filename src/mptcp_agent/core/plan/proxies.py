@@ -22,7 +22,7 @@ from ..config import PACKAGE, Config
 from ..network import Facts
 from ..problem import Problem
 from ..state import File, Process
-from .paths import Choice, PeerAddresses, former
+from .peers import Choice, PeerAddresses, former
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..config import Config
 from ..health import Health
+from ..network.wans import WanAddress, WanLink
 from ..state import (
     ENDPOINT_IDS,
     PRIORITY_ADDRESS,
@@ -30,8 +31,7 @@ from ..state import (
     Rule,
     family,
 )
-from ..wans import WanAddress, WanLink
-from .paths import PeerAddresses, failed_wans, usable_wans, used_families
+from .peers import PeerAddresses, failed_wans, usable_wans, used_families
 
 #: Endpoints the kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp/protocol.h.
 MAX_ENDPOINTS = 8

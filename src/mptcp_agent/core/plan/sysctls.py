@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from ..config import Config
 from ..network import Facts
+from ..network.wans import WanLink
 from ..state import Sysctl
-from ..wans import WanLink
 from . import buffers
 
 #: Wanted value and why, by key; ``facts`` names those that exist on this kernel.

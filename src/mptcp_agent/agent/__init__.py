@@ -1,0 +1,1 @@
+"""The running agent. Begin with ``loop``: event -> observe -> plan -> diff -> apply -> publish."""

@@ -1,0 +1,115 @@
+"""Carries out changes: those of kernel and files in the worker thread, procd's in the loop.
+
+A failure stops nothing else; it is told once, and tried again later and later (``retry``).
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import groupby
+from typing import Any
+
+from ..core import describe
+from ..core.diff import Change, Item
+from ..core.problem import Problem
+from ..core.state import File, Firewall, Process, RouterState
+from ..errors import AgentError, ServiceError
+from ..system.ubus.services import Services
+from .machine import Machine
+from .retry import Retries
+
+log = logging.getLogger(__name__)
+
+
+class Applier:
+    """``work`` runs a call in the worker thread."""
+
+    def __init__(
+        self, machine: Machine, services: Services, work: Callable[..., Awaitable[Any]]
+    ) -> None:
+        self._machine = machine
+        self._services = services
+        self._work = work
+        self._restoring: Problem | None = None
+        self._settled = False
+        """What a former configuration had changed is put back."""
+        self.retries = Retries()
+
+    def unsettle(self) -> None:
+        """Another configuration: something may have to be put back."""
+        self._settled = False
+
+    def problems(self) -> tuple[Problem, ...]:
+        return (*([self._restoring] if self._restoring else ()), *self.retries.problems())
+
+    def startable(
+        self, planned: Iterable[Process], running: tuple[Process, ...]
+    ) -> tuple[Process, ...]:
+        """The planned processes as they can be for now, see ``startable``."""
+        return startable(planned, running, self.retries.failing())
+
+    async def apply(
+        self, changes: tuple[Change, ...], planned: RouterState, running: tuple[Process, ...]
+    ) -> tuple[Change, ...]:
+        """Carry out what is due of ``changes``; those that were tried."""
+        due = self.retries.due(changes)
+        failed: list[tuple[Change, str]] = []
+        for of_procd, group in groupby(due, lambda c: isinstance(c.item, Process)):
+            some = tuple(group)
+            if of_procd:
+                failing = [*self.retries.failing(), *(c.item for c, _ in failed)]
+                failed += self._tell_procd(startable(planned.processes, running, failing), some)
+            else:
+                failed += await self._work(self._machine.apply, some)
+        if due or not self._settled:
+            await self._restore(planned)
+        for change in due:
+            why = next((w for c, w in failed if c is change), None)
+            if why is None:
+                log.info("%s", describe.sentence(change))
+            elif self.retries.is_new(change, why):
+                log.error("%s: %s", describe.place(change.item), why)
+        self.retries.note(due, {describe.sentence(c): w for c, w in failed})
+        return due
+
+    def restart_redirector(self) -> None:
+        try:
+            self._services.restart("client", signal.SIGKILL)
+        except ServiceError as error:
+            log.error("%s", error)
+
+    def _tell_procd(
+        self, wanted: Iterable[Process], changes: tuple[Change, ...]
+    ) -> list[tuple[Change, str]]:
+        """procd is told of all processes at once."""
+        try:
+            self._services.set(wanted)
+        except ServiceError as error:
+            return [(change, str(error)) for change in changes]
+        return []
+
+    async def _restore(self, planned: RouterState) -> None:
+        try:
+            await self._work(self._machine.restore, planned)
+            self._settled, self._restoring = True, None
+        except AgentError as error:
+            self._restoring = Problem("sysctl", str(error))
+
+
+def startable(
+    planned: Iterable[Process], running: tuple[Process, ...], failing: Iterable[Item]
+) -> tuple[Process, ...]:
+    """The planned processes, given what failed. One whose file could not be written stays as it
+    is: a running proxy with yesterday's settings beats one that does not start. None is started
+    behind a firewall that does not stand: anybody could use it."""
+    failing = tuple(failing)
+    before = {p.name: p for p in running}
+    unwritten = {item.path for item in failing if isinstance(item, File)}
+    open_ = any(isinstance(item, Firewall) for item in failing)
+    found = [
+        before.get(p.name) if p.config_path in unwritten or (open_ and p.name not in before) else p
+        for p in planned
+    ]
+    return tuple(p for p in found if p is not None)

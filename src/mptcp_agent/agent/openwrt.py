@@ -1,0 +1,119 @@
+"""What OpenWrt's daemons say over ubus: configuration (rpcd), interfaces (netifd), processes
+(procd). Who does not answer is believed to be as last heard of, and that is a problem."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from ..core.config import Config
+from ..core.config.options import Schema
+from ..core.network import Interface, netifd
+from ..core.problem import Problem
+from ..core.state import Process
+from ..errors import AgentError, BusError
+from ..system.ubus.bus import Bus
+from ..system.ubus.services import Running, Services
+from .capabilities import read_config
+
+log = logging.getLogger(__name__)
+
+#: Parts of the router that are asked for here.
+ASKED = frozenset({"config", "interfaces", "services"})
+_OBJECTS = ("uci", "network.interface", "service")
+
+
+class Daemons:
+    """The connection to ubus and what was heard over it. Used in the loop's thread only.
+
+    ``look`` is called with the parts to look at again; ``connected`` after each (re)connect.
+    """
+
+    def __init__(
+        self, bus: Bus, schema: Schema, look: Callable[..., None], connected: Callable[[], None]
+    ) -> None:
+        self.bus = bus
+        self.services = Services(bus.call)
+        self._schema = schema
+        self._look = look
+        self._connected = connected
+        self._silent: dict[str, Problem] = {}
+        self._config_problems: tuple[Problem, ...] = ()
+        self.config: Config | None = None
+        """None until uci has answered once, as are the next two."""
+        self.interfaces: tuple[Interface, ...] | None = None
+        self.running: tuple[Running, ...] | None = None
+        self.instances: tuple[Process, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return (*self._config_problems, *self._silent.values())
+
+    def process(self, name: str) -> Running | None:
+        return next((r for r in self.running or () if r.name == name), None)
+
+    # --- Connection ------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect and register where that is not so already; quietly fails without ubusd."""
+        if self.bus.connected:
+            return
+        try:
+            self.bus.connect()
+            self.bus.listen(("network.interface", "ubus.object.add"), self._on_event)
+            self._connected()
+        except BusError as error:
+            self._silent["ubus"] = Problem("ubus", str(error))
+            self.bus.disconnect(orderly=False)
+            return
+        self._silent.pop("ubus", None)
+        asyncio.get_running_loop().add_reader(self.bus.fileno(), self._readable)
+        self._look(*ASKED)
+        log.info("registered on ubus")
+
+    def disconnect(self, *, orderly: bool) -> None:
+        if self.bus.connected:
+            asyncio.get_running_loop().remove_reader(self.bus.fileno())
+            self.bus.disconnect(orderly=orderly)
+
+    def _readable(self) -> None:
+        if self.bus.alive():
+            self.bus.dispatch()
+            return
+        log.warning("ubusd is gone; the agent goes on, and registers again when it is back")
+        self.disconnect(orderly=False)
+        self._look("services")
+
+    def _on_event(self, event: str, data: Mapping[str, object]) -> None:
+        if event == "network.interface":
+            self._look("interfaces")
+        elif event == "ubus.object.add" and data.get("path") in _OBJECTS:
+            self._look(*ASKED)
+
+    # --- Questions -------------------------------------------------------------------------
+
+    def ask(self, parts: Iterable[str]) -> bool:
+        """Ask for these parts. True where the configuration is another than before."""
+        before = self.config
+        for part, where, question in (
+            ("config", "uci", self._ask_uci),
+            ("interfaces", "netifd", self._ask_netifd),
+            ("services", "procd", self._ask_procd),
+        ):
+            if part in parts and self.bus.connected:
+                try:
+                    question()
+                    self._silent.pop(part, None)
+                except AgentError as error:
+                    self._silent[part] = Problem(where, str(error))
+        return self.config != before
+
+    def _ask_uci(self) -> None:
+        self.config, self._config_problems = read_config(self.bus.call, self._schema)
+
+    def _ask_netifd(self) -> None:
+        self.interfaces = netifd.interfaces(self.bus.call("network.interface", "dump", {}))
+
+    def _ask_procd(self) -> None:
+        self.instances, self.running = self.services.observe()

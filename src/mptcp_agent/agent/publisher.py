@@ -1,0 +1,149 @@
+"""What others see of the agent: the ubus objects, events, the log and the history."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ..checks import run_checks
+from ..core import connections, describe, status
+from ..core.diff import Change
+from ..core.problem import Problem
+from ..core.snapshot import Event, State, View
+from ..monitor.sampler import proxied
+from ..system.ubus.bus import Bus
+
+log = logging.getLogger(__name__)
+
+OBJECT = "mptcp_proxy"
+
+#: Changes kept for the status.
+HISTORY = 50
+#: Seconds after the last status call during which somebody counts as looking.
+WATCHED = 15.0
+
+Preview = Callable[[], tuple[tuple[Change, ...], tuple[Problem, ...]]]
+
+
+class Publisher:
+    """Handlers answer from memory (``connections``: from one read of the kernel)."""
+
+    def __init__(
+        self, bus: Bus, view: Callable[[], View], preview: Preview, reload: Callable[[], None]
+    ) -> None:
+        self._bus = bus
+        self._view = view
+        self._preview = preview
+        self._reload = reload
+        self._asked_at = float("-inf")
+        self._state: State | None = None
+        self._reason = ""
+        self._since = time.time()
+        self._wans: dict[str, str] = {}
+        self._peer: str | None = None
+        self.history: deque[Event] = deque(maxlen=HISTORY)
+
+    def register(self) -> None:
+        """Add the objects; BusError where ubusd refuses."""
+        self._bus.publish(
+            OBJECT,
+            {
+                "status": self.status,
+                "connections": self.connections,
+                "plan": self.plan,
+                "check": self.check,
+                "reload": self.reload,
+            },
+        )
+
+    # --- Handlers --------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """True at this moment; the history is told at the end of the turn that is under way."""
+        self._asked_at = time.monotonic()
+        view = self._view()
+        state, reason = status.judge(view)
+        now = time.time()
+        return status.document(
+            view, now, state, reason, self._since if state == self._state else now
+        )
+
+    def connections(self) -> dict[str, Any]:
+        view = self._view()
+        found = proxied(view.config, view.plan) if view.config else ()
+        return connections.document(found, view.plan.wans)
+
+    def plan(self) -> dict[str, Any]:
+        changes, problems = self._preview()
+        return plan_document(changes, problems)
+
+    def check(self) -> dict[str, Any]:
+        return {"checks": run_checks(self._view(), self._bus.call)}
+
+    def reload(self) -> dict[str, Any]:
+        self._reload()
+        return {"result": "the configuration is being read again"}
+
+    def watched(self) -> bool:
+        """Whether somebody is looking at the status."""
+        return time.monotonic() - self._asked_at < WATCHED
+
+    # --- Changes ---------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Compare with what was told last, and tell what is new."""
+        view = self._view()
+        state, reason = status.judge(view)
+        if state != self._state:
+            self._since = time.time()
+            self._tell("state", self._state or "", state, reason)
+            self._bus.send(f"{OBJECT}.state", {"state": state, "reason": reason})
+        self._state, self._reason = state, reason
+
+        peer = view.plan.choice.peer.name if view.plan.choice else None
+        if peer != self._peer and (peer or self._peer):
+            why = "the first that answers" if peer else "none of them answers"
+            self._tell("peer", self._peer or "none", peer or "none", why)
+        self._peer = peer
+
+        wans = {}
+        for name, now, why in status.wan_states(view):
+            wans[name] = now
+            if now != self._wans.get(name, "unknown"):
+                self._tell(f"wan {name}", self._wans.get(name, "unknown"), now, why)
+                self._bus.send(f"{OBJECT}.wan", {"name": name, "state": now, "reason": why})
+        self._wans = wans
+
+    def publish_loss(self) -> None:
+        """Tell at once of a link that was lost, before the router is read back: that is so
+        whatever was done about it, and a short loss would be over by then."""
+        if status.judge(self._view())[0] == "degraded":
+            self.publish()
+
+    def _tell(self, what: str, before: str, after: str, reason: str) -> None:
+        self.history.appendleft(Event(time.time(), what, before, after, reason))
+        log.info(
+            "%s: %s%s%s",
+            what,
+            f"{before} -> " if before else "",
+            after,
+            f" ({reason})" if reason else "",
+        )
+
+
+def plan_document(changes: tuple[Change, ...], problems: tuple[Problem, ...]) -> dict[str, Any]:
+    """The reply of ``plan``."""
+    return {
+        "changes": [
+            {
+                "action": change.action,
+                "kind": describe.kind(change.item),
+                "text": "\n".join(describe.change_lines(change)),
+            }
+            for change in changes
+        ],
+        "problems": [str(p) for p in problems],
+    }

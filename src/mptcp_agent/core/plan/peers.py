@@ -1,0 +1,166 @@
+"""Which peer, which of its addresses, which WANs: the choices everything else follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..config import Config, Peer
+from ..config.options import is_address
+from ..health import Health
+from ..network import Facts
+from ..network.wans import WanLink
+from ..state import family
+
+
+@dataclass(frozen=True)
+class PeerAddresses:
+    """A peer with its host names resolved, in the order of the configuration."""
+
+    peer: Peer
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The peer in use and the one address of it that the proxy connects to."""
+
+    peer: Peer
+    address: str
+
+
+def resolve(peers: tuple[Peer, ...], facts: Facts) -> tuple[PeerAddresses, ...]:
+    names = dict(facts.resolved)
+    return tuple(
+        PeerAddresses(
+            peer,
+            tuple(
+                dict.fromkeys(
+                    a
+                    for host in peer.address
+                    for a in ((host,) if is_address(host) else names.get(host, ()))
+                )
+            ),
+        )
+        for peer in peers
+    )
+
+
+def former(peer: Peer, facts: Facts) -> tuple[str, ...]:
+    """Addresses that the peer's names led to before."""
+    known = dict(facts.formerly)
+    return tuple(a for host in peer.address for a in known.get(host, ()))
+
+
+def keeping(
+    peers: tuple[PeerAddresses, ...], now: Choice | None, facts: Facts, health: Health
+) -> tuple[PeerAddresses, ...]:
+    """The peers, with the address in use where a name of its peer led there and has another
+    answer now: as the last one, while connections run there and nobody refused it.
+
+    Answers rotate, and may be wrong for a moment (a captive portal's): each one would end every
+    connection. So an idle proxy, too, follows only once somebody is seen to listen at the new
+    address. A name that is no longer configured keeps nothing.
+    """
+
+    def stays(peer: PeerAddresses, now: Choice) -> bool:
+        moved = not health.listening.isdisjoint(peer.addresses)
+        return (
+            peer.peer.name == now.peer.name
+            and now.address not in peer.addresses
+            and now.address in former(peer.peer, facts)
+            and now.address not in health.refused
+            and not (health.idle and moved)
+        )
+
+    return tuple(
+        replace(p, addresses=(*p.addresses, now.address)) if now and stays(p, now) else p
+        for p in peers
+    )
+
+
+def usable_wans(wans: tuple[WanLink, ...], health: Health, address: str) -> list[WanLink]:
+    """WANs over which an address can be reached, best first: those on whose link the address
+    lies, then the others in the order of the configuration; backups last."""
+    able = [
+        w
+        for w in wans
+        if w.up
+        and w.section.role != "off"
+        and w.address(family(address))
+        and health.usable(w.name, address)
+    ]
+
+    def rank(wan: WanLink) -> tuple[bool, bool, int]:
+        own = wan.address(family(address))
+        return (wan.section.role == "backup", not (own and own.holds(address)), wan.index)
+
+    return sorted(able, key=rank)
+
+
+def choose(
+    peers: tuple[PeerAddresses, ...],
+    wans: tuple[WanLink, ...],
+    health: Health,
+    now: Choice | None,
+    recovering: bool = False,
+) -> Choice | None:
+    """The first peer that can be reached, by its first address that can be.
+
+    What is in use (``now``) stays as long as it can be reached at all: a change restarts the
+    proxy process and ends its connections, which may come to life again after an outage. It
+    gives way to a better peer when there are none, and in any case only to an address at which
+    somebody was seen to listen. ``recovering``: the LAN goes out directly now, and is not
+    switched to a tunnel that leads nowhere: somebody has to answer first.
+    """
+    if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
+        now = None  # no longer configured
+    found: list[Choice] = []
+    for peer in peers:
+        if peer.peer.name in health.dead_peers:
+            continue
+        reachable = [
+            a
+            for a in peer.addresses
+            if a not in health.refused
+            and usable_wans(wans, health, a)
+            and (now is None or a == now.address or a in health.listening)
+        ]
+        if reachable:
+            same = now is not None and now.peer.name == peer.peer.name and now.address in reachable
+            address = now.address if now and same else reachable[0]
+            found.append(Choice(peer.peer, address))
+    best = found[0] if found else None
+    if now is not None and not health.idle:
+        kept = [c for c in found if (c.peer.name, c.address) == (now.peer.name, now.address)]
+        if not kept and health.patient:
+            return None
+        best = kept[0] if kept else best
+    if best and recovering and best.address not in health.answering:
+        return None  # it soon answers, or is known not to
+    return best
+
+
+def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str, ...]) -> set[str]:
+    """WANs whose paths are all down while another WAN's are not.
+
+    When no path answers, the peer is dead rather than every link: nothing is taken away then.
+    """
+
+    def alive(wan: WanLink) -> bool:
+        return any(wan.address(family(a)) and health.usable(wan.name, a) for a in addresses)
+
+    up = [w for w in wans if w.up and w.section.role != "off"]
+    if not addresses or not any(map(alive, up)):
+        return set()
+    return {w.name for w in up if not alive(w)}
+
+
+def used_families(config: Config, peers: tuple[PeerAddresses, ...]) -> tuple[bool, bool]:
+    """Whether IPv4 and IPv6 endpoints are of use: of eight in all, none should be idle."""
+    addresses = [a for p in peers for a in p.addresses]
+    if config.server:
+        addresses += config.server.listen
+    return (
+        any(family(a) == 4 or a == "::" for a in addresses),
+        any(family(a) == 6 for a in addresses),
+    )

@@ -1,0 +1,1 @@
+"""What is watched beside the loop: paths, tunnel, traffic, processes, counters, host names."""

@@ -1,0 +1,285 @@
+"""Runs the path probes: sends what the state machines ask for, tells them what came of it.
+
+The connection of the last answered probe is kept until the next one: when a server stops, its
+kernel ends it at once, and the paths are probed then instead of at the next interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..core.health import PathHealth, path_health
+from ..core.health.path_health import Path, Settings
+from ..system import probes
+
+log = logging.getLogger(__name__)
+
+#: Refusals in a row after which nobody listens at an address.
+REFUSED = 2
+#: Seconds for which somebody has to listen at an address not in use before it may be used;
+#: longer than the pause between probes of one that refuses.
+SETTLED = 1.5
+#: Seconds for which what runs over a path is still under way after the path changed.
+LATELY = 1.0
+#: A server that ends idle connections sooner than this (s) is not watched that way.
+HABIT = 1.0
+
+Key = tuple[str, str]
+"""WAN section and peer address."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a path's probes go. ``down`` says why the link cannot be probed now."""
+
+    device: str
+    source: str
+    port: int
+    settings: Settings
+    down: str = ""
+
+
+@dataclass
+class _Followed:
+    key: Key
+    target: Target
+    path: Path
+    refusals: int = 0
+    listens: float = 0.0
+    """Since when somebody listens; 0 = nobody."""
+    kept: socket.socket | None = None
+    kept_since: float = 0.0
+    keeps: bool = True
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Prober:
+    """``changed`` is called when a path's state, or who listens, is another than before."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._paths: dict[Key, _Followed] = {}
+        self._wake = asyncio.Event()
+        self.attempts = 0
+        """Connections opened so far."""
+
+    # --- What to probe ---------------------------------------------------------------------
+
+    def follow(self, targets: Mapping[Key, Target]) -> None:
+        """Probe these paths, and no others. State is kept for those that stay."""
+        now = time.monotonic()
+        for key in [k for k in self._paths if k not in targets]:
+            self._drop(self._paths.pop(key))
+        for key, target in targets.items():
+            one = self._paths.get(key)
+            if one is None:
+                one = self._paths[key] = _Followed(key, target, Path(target.settings, next_at=now))
+            elif replace(one.target, settings=target.settings) != target:
+                self._retarget(one, target, now)
+            elif one.target != target:
+                one.target, one.path = target, path_health.resettled(one.path, target.settings, now)
+        self._wake.set()
+
+    def _retarget(self, one: _Followed, target: Target, now: float) -> None:
+        self._drop(one)
+        if target.down and not one.target.down:
+            one.path = path_health.link_lost(one.path, now, target.down)
+        elif one.path.link_lost and not target.down:
+            why = f"its link is back, no probe is answered yet; before: {one.target.down}"
+            one.path = replace(one.path, cause=why)
+        one.path = replace(one.path, settings=target.settings, waiting=(), burst=True, next_at=now)
+        one.target, one.refusals, one.listens = target, 0, 0.0
+
+    def close(self) -> None:
+        for one in self._paths.values():
+            self._drop(one)
+        self._paths.clear()
+
+    # --- What is known ---------------------------------------------------------------------
+
+    def health(self) -> tuple[PathHealth, ...]:
+        """All paths, with times as Unix time."""
+        offset = time.time() - time.monotonic()
+        return tuple(
+            PathHealth(
+                wan=wan,
+                address=address,
+                state=one.path.state,
+                rtt=None if one.path.rtt is None else one.path.rtt * 1000,
+                loss=one.path.loss,
+                since=one.path.since + offset if one.path.since else 0.0,
+                cause=one.path.cause,
+            )
+            for (wan, address), one in sorted(self._paths.items())
+        )
+
+    def usable(self, wan: str, address: str) -> bool:
+        """Whether the path is not known to be dead."""
+        one = self._paths.get((wan, address))
+        return one is None or one.path.state != "down"
+
+    def refused(self) -> frozenset[str]:
+        """Addresses that can be reached, but where nobody listens, over any path."""
+        by_address: dict[str, list[_Followed]] = {}
+        for (_, address), one in self._paths.items():
+            if one.path.state != "down" and not one.target.down:
+                by_address.setdefault(address, []).append(one)
+        return frozenset(
+            address
+            for address, all_ in by_address.items()
+            if any(one.refusals >= REFUSED for one in all_) and not any(one.listens for one in all_)
+        )
+
+    def answering(self) -> frozenset[str]:
+        """Addresses at which somebody accepted the last probe, over some path."""
+        return frozenset(address for (_, address), one in self._paths.items() if one.listens)
+
+    def listening(self) -> frozenset[str]:
+        """Addresses at which somebody has been found for a while, over some path.
+
+        After a server's restart its addresses are found one by one: the one that was in use
+        shall have its turn before another takes its place.
+        """
+        since = time.monotonic() - SETTLED
+        return frozenset(
+            address
+            for (_, address), one in self._paths.items()
+            # Not while in doubt: trouble on a WAN rarely is with one address alone.
+            if one.listens and one.listens <= since and not one.path.burst
+        )
+
+    def unsettled(self, address: str) -> bool:
+        """Whether the paths to an address are in doubt, or changed a moment ago."""
+        since = time.monotonic() - LATELY
+        return any(
+            one.path.since > since or (one.path.burst and not one.target.down)
+            for (_, to), one in self._paths.items()
+            if to == address
+        )
+
+    # --- Hints -----------------------------------------------------------------------------
+
+    def suspect(self, wan: str | None = None) -> None:
+        """Data stopped moving on a WAN (None: on all of them): find out at once."""
+        now = time.monotonic()
+        for (name, _), one in self._paths.items():
+            if wan in (None, name) and not one.target.down:
+                one.path = path_health.suspected(one.path, now)
+        self._wake.set()
+
+    def vouch(self, wan: str, address: str) -> None:
+        """Data moved on a path: a probe less. Not after a refusal, which only the next probe
+        takes back: or an address in full use would count as refused once its other paths fail."""
+        one = self._paths.get((wan, address))
+        if one and not one.refusals:
+            one.path = path_health.vouched(one.path, time.monotonic())
+
+    # --- The loop --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                now = time.monotonic()
+                at = now + 60.0
+                for key, one in self._paths.items():
+                    if one.target.down:
+                        continue
+                    before = one.path
+                    self._update(one, path_health.passed(before, now))
+                    if one.path.overdue > before.overdue and before.state == "up":
+                        self.suspect(key[0])
+                    if path_health.due(one.path, now):
+                        self._send(key, one, now)
+                    at = min(at, path_health.wake_at(one.path))
+                try:
+                    async with asyncio.timeout(max(0.0, at - time.monotonic())):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self.close()
+
+    def _send(self, key: Key, one: _Followed, now: float) -> None:
+        one.path, number = path_health.sent(one.path, now)
+        task = asyncio.create_task(self._probe(key, one, number))
+        one.tasks.add(task)
+        task.add_done_callback(one.tasks.discard)
+
+    async def _probe(self, key: Key, one: _Followed, number: int) -> None:
+        target = one.target
+        self.attempts += 1
+        outcome, kept = await probes.connect(
+            target.device, target.source, key[1], target.port, 2 * target.settings.timeout
+        )
+        now = time.monotonic()
+        if outcome == "answered" and kept is not None:
+            repeated = probes.repeated(kept)
+            self._keep(one, kept, now)  # or close it
+            heard = one.refusals >= REFUSED or not one.listens
+            if not one.listens:
+                asyncio.get_running_loop().call_later(SETTLED, self._changed)
+            if heard:  # what was refused there over other paths is of yesterday
+                for other in self._paths.values():
+                    if other.key[1] == key[1]:
+                        other.refusals = 0
+            one.refusals, one.listens = 0, one.listens or now
+            path = path_health.answered(one.path, number, now, repeated)
+            self._update(one, path, heard)
+        elif outcome == "refused":
+            log.debug("path %s to %s: nobody listens", *key)
+            self._release(one)
+            if not one.refusals:
+                self.suspect()  # somebody else may seem to listen who is gone, too
+            one.refusals, one.listens = one.refusals + 1, 0.0
+            path = path_health.answered(one.path, number, now)
+            # A second refusal settles it; a server being restarted gets a moment.
+            pause = 0.2 if one.refusals < REFUSED else path_health.DOWN_INTERVAL
+            path = replace(path, next_at=now + pause)
+            self._update(one, path, one.refusals == REFUSED)
+        elif outcome == "unsent":
+            self._update(one, path_health.unsent(one.path, number, now))
+        self._wake.set()
+
+    def _update(self, one: _Followed, path: Path, also: bool = False) -> None:
+        before, one.path = one.path, path
+        if path.state == "down":
+            one.listens = 0.0
+        if before.state != path.state:
+            log.debug("path %s to %s: %s (%s)", *one.key, path.state, path.cause)
+        if before.state != path.state or also:
+            self._changed()
+
+    # --- The kept connection ---------------------------------------------------------------
+
+    def _keep(self, one: _Followed, kept: socket.socket, now: float) -> None:
+        self._release(one)
+        if not one.keeps:
+            kept.close()
+            return
+        one.kept, one.kept_since = kept, now
+        asyncio.get_running_loop().add_reader(kept, self._ended, one)
+
+    def _ended(self, one: _Followed) -> None:
+        now = time.monotonic()
+        one.keeps = now - one.kept_since >= HABIT
+        self._release(one)
+        if one.path.state != "down":
+            one.path = replace(one.path, next_at=now)
+        self._wake.set()
+
+    def _release(self, one: _Followed) -> None:
+        if one.kept is not None:
+            asyncio.get_running_loop().remove_reader(one.kept)
+            one.kept.close()
+            one.kept = None
+
+    def _drop(self, one: _Followed) -> None:
+        self._release(one)
+        for task in list(one.tasks):
+            task.cancel()

@@ -1,0 +1,1 @@
+"""Proxy programs as they are installed: what a build can do is found out by running it."""

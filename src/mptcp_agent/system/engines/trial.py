@@ -1,0 +1,374 @@
+"""Installed engines, and what their builds can really do.
+
+The same version number stands on builds that make upstream MPTCP sockets and on builds that
+do not, on builds that accept method none and on builds that refuse it. So each program is
+started for a moment on loopback, with a generated configuration that means what a real one
+means, and looked at from outside. Nothing started here outlives the call; nothing waits
+longer than ``PATIENCE`` for one program.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from ...core.problem import Problem
+from ...engines import ENGINES, Build, ClientSettings, Engine, Rendered, ServerSettings
+from ...engines.base import KEY_BYTES
+from .. import programs
+
+#: Seconds a program may take to listen: a large one on slow flash and a busy router needs several.
+PATIENCE = 8.0
+
+#: Seconds in which a redirector has to call the peer by itself, or as long as it took to start.
+#: sing-box 1.12 takes 0.3.
+PROMPT = 0.8
+
+#: Known to every engine; tried where a section's own method says nothing about MPTCP.
+_COMMON_METHOD = "aes-128-gcm"
+
+_SOL_MPTCP = 284  # include/linux/socket.h
+_MPTCP_INFO = 1  # include/uapi/linux/mptcp.h
+_LOOPBACK = "127.0.0.1"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one trial showed. ``failure`` is why it showed nothing."""
+
+    refused: bool = False
+    failure: str = ""
+    mptcp: bool | None = None
+    hangs: bool = False
+
+
+class EngineBuilds:
+    """Finds engines and keeps what was found out until their programs change.
+
+    ``directory`` takes the trials' configuration files; ``launcher`` is how to start a program
+    deaf to netlink events (``Build``), which trials do without. Blocking: a trial takes 0.1 to 2 s.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        places: tuple[str, ...] = programs.PLACES,
+        launcher: tuple[str, ...] = (),
+    ) -> None:
+        self._directory = directory
+        self._deafener = launcher
+        self._places = places
+        self._known: dict[str, tuple[object, Build]] = {}
+
+    def find(self, names: Collection[str], methods: Collection[str]) -> dict[str, Build]:
+        """The installed ones among these engines, tried with these methods."""
+        found = {name: self.probe(ENGINES[name], methods) for name in names}
+        return {name: build for name, build in found.items() if build is not None}
+
+    def forget(self) -> None:
+        """Try those again that could not be tried; what was seen stays seen."""
+        self._known = {
+            name: (key, build)
+            for name, (key, build) in self._known.items()
+            if build.mptcp is not None and not build.problems
+        }
+
+    def probe(self, engine: Engine, methods: Collection[str]) -> Build | None:
+        """What this engine's build can do; None = not installed."""
+        client = self._which(engine.programs["client"])
+        server = self._which(engine.programs["server"])
+        if not client and not server:
+            return None
+        wrapper = self._which("mptcpize") if engine.wrappable else None
+        kernel = _kernel_speaks_mptcp()
+        key = (kernel, frozenset(methods), *map(_identity, (client, server, wrapper)))
+        known = self._known.get(engine.name)
+        if known and known[0] == key:
+            return known[1]
+        build = Build(engine.name, client, server, _version(engine, client or server or ""))
+        try:
+            if kernel:
+                build = self._try(engine, build, wrapper, methods)
+        except OSError as error:
+            problem = Problem(
+                f"engine {engine.name}",
+                f"could not be tried: {error.strerror or error}",
+                f"is {self._directory} writable, and has it space left?",
+                "warning",
+            )
+            build = replace(build, problems=(problem,))
+        build = replace(build, launcher=self._deafener)
+        self._known[engine.name] = (key, build)
+        return build
+
+    def _which(self, program: str) -> str | None:
+        return programs.find(program, self._places)
+
+    def _try(
+        self, engine: Engine, build: Build, wrapper: str | None, methods: Collection[str]
+    ) -> Build:
+        """Every method in every role, then what only has to be seen once."""
+        wanted = [m for m in engine.methods if m in methods]
+        for method in wanted:
+            build = self._try_method(engine, build, method)
+        if not build.methods and not build.problems and _COMMON_METHOD not in wanted:
+            build = self._try_method(engine, build, _COMMON_METHOD)
+        usable = [m for m in engine.methods if m in build.methods]
+        if not usable:
+            return build
+        if build.mptcp is False and wrapper:
+            wrapped = replace(build, mptcpize=wrapper)
+            seen = [*self._trials(engine, wrapped, usable[0])]
+            return wrapped if all(s.mptcp for s in seen) else build
+        if build.client:
+            build = replace(build, plain_listener=self._listens_plainly(engine, build, usable[0]))
+        return build
+
+    def _try_method(self, engine: Engine, build: Build, method: str) -> Build:
+        if build.problems:  # it does not start, or not in time: once is enough
+            return build
+        seen = [*self._trials(engine, build, method)]
+        if seen[-1].refused:
+            return replace(build, refused=build.refused | {method})
+        if seen[-1].failure:
+            hint = f"start it by hand, or install it anew ({engine.packages})"
+            problem = Problem(f"engine {engine.name}", seen[-1].failure, hint, "warning")
+            return replace(build, problems=(problem,))
+        build = replace(
+            build,
+            methods=build.methods | {method},
+            mptcp=build.mptcp is not False and all(s.mptcp for s in seen),
+        )
+        if any(s.hangs for s in seen):
+            build = replace(build, hangs=build.hangs | {(method, False)})
+            fast = self._try_client(engine, build, method, True)
+            if fast.hangs or not fast.mptcp:  # kernels before 6.2 have no MPTCP fast open
+                build = replace(build, hangs=build.hangs | {(method, True)})
+        return build
+
+    def _trials(self, engine: Engine, build: Build, method: str) -> Iterator[_Seen]:
+        """Of the server, then of the client; one that showed nothing is the last."""
+        if build.server:
+            seen = self._try_server(engine, build, method)
+            yield seen
+            if seen.refused or seen.failure:
+                return
+        if build.client:
+            yield self._try_client(engine, build, method, False)
+
+    def _try_server(self, engine: Engine, build: Build, method: str) -> _Seen:
+        """Does the method work, and does the listener answer MPTCP with MPTCP?"""
+        port = _free_port()
+        settings = ServerSettings((_LOOPBACK,), port, method, _password(method))
+        with self._started(engine.server(settings, build)) as program:
+            connection = program.connect(port, socket.IPPROTO_MPTCP)
+            if connection is None:
+                return program.failure(engine)
+            with connection:
+                return _Seen(mptcp=_speaks_mptcp(connection))
+
+    def _try_client(self, engine: Engine, build: Build, method: str, fast_open: bool) -> _Seen:
+        """Does it call its peer with MPTCP, and does it before the LAN client has spoken?"""
+        with _Peer() as peer:
+            settings = replace(_client(peer.port, method), fast_open=fast_open, tproxy=True)
+            with self._started(engine.client(settings, build)) as program:
+                began = time.monotonic()
+                connection = program.connect(settings.local_port, socket.IPPROTO_TCP)
+                if connection is None:
+                    return program.failure(engine)
+                prompt = max(PROMPT, time.monotonic() - began)
+                with connection:
+                    if peer.hears(prompt):
+                        return _Seen(mptcp=peer.speaks_mptcp())
+                    connection.sendall(b"\n")
+                    if peer.hears(prompt):
+                        return _Seen(mptcp=peer.speaks_mptcp(), hangs=True)
+                    return program.failure(engine, "did not call its peer")
+
+    def _listens_plainly(self, engine: Engine, build: Build, method: str) -> bool:
+        settings = _client(_free_port(), method)
+        with self._started(engine.client(settings, build)) as program:
+            connection = program.connect(settings.local_port, socket.IPPROTO_MPTCP)
+            if connection is None:
+                return False
+            with connection:
+                return not _speaks_mptcp(connection)
+
+    @contextlib.contextmanager
+    def _started(self, rendered: Rendered) -> Iterator[_Program]:
+        """The program running; ended, and its file removed, when the block is left."""
+        directory = Path(self._directory)
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        with (
+            tempfile.NamedTemporaryFile("w", prefix="trial-", dir=directory) as config,
+            tempfile.TemporaryFile("a+", dir=directory, errors="replace") as output,
+        ):
+            config.write(rendered.config)  # NamedTemporaryFile's mode is 0600
+            config.flush()
+            process = subprocess.Popen(
+                rendered.command(config.name),
+                env=programs.environment(**dict(rendered.environment)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            try:
+                yield _Program(process, output)
+            finally:
+                _end(process)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program under trial."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[str]
+
+    def connect(self, port: int, protocol: int) -> socket.socket | None:
+        """A connection as soon as it listens; None = it ended, or never listened."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+            connection.settimeout(PATIENCE)
+            try:
+                connection.connect((_LOOPBACK, port))
+                return connection
+            except OSError:
+                connection.close()
+                time.sleep(0.01)
+        return None
+
+    def failure(self, engine: Engine, what: str = "did not listen in time") -> _Seen:
+        """Why there was nothing to see, in the program's own words."""
+        self.output.seek(0)
+        text = self.output.read()
+        if self.process.poll() is not None:
+            if engine.refuses(text):
+                return _Seen(refused=True)
+            what = f"ended with exit code {self.process.returncode}"
+        last = _COLOUR.sub("", text).strip().rpartition("\n")[2]
+        return _Seen(failure=f"on trial it {what}" + (f": {last}" if last else ""))
+
+
+class _Peer:
+    """What a redirector on trial takes for its peer: an MPTCP listener."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+        self._listener.bind((_LOOPBACK, 0))
+        self._listener.listen(1)
+        self.port: int = self._listener.getsockname()[1]
+        self._connection: socket.socket | None = None
+
+    def __enter__(self) -> _Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        if self._connection:
+            self._connection.close()
+
+    def hears(self, seconds: float) -> bool:
+        """Whether the redirector connects and says where the connection is to go."""
+        deadline = time.monotonic() + seconds
+        try:
+            if self._connection is None:
+                self._listener.settimeout(seconds)
+                self._connection = self._listener.accept()[0]
+            self._connection.settimeout(max(0.01, deadline - time.monotonic()))
+            return bool(self._connection.recv(1))
+        except OSError:
+            return False
+
+    def speaks_mptcp(self) -> bool:
+        return self._connection is not None and _speaks_mptcp(self._connection)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _speaks_mptcp(connection: socket.socket) -> bool:
+    """Whether both ends do. accept() on an MPTCP listener gives a TCP socket for a TCP client,
+    and a socket that fell back to TCP refuses the question (net/mptcp/sockopt.c)."""
+    try:
+        connection.getsockopt(_SOL_MPTCP, _MPTCP_INFO, 64)
+    except OSError:
+        return False
+    return True
+
+
+def _kernel_speaks_mptcp() -> bool:
+    """False while net.mptcp.enabled is 0, too."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((_LOOPBACK, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _client(peer_port: int, method: str) -> ClientSettings:
+    return ClientSettings(
+        server=_LOOPBACK,
+        server_port=peer_port,
+        method=method,
+        password=_password(method),
+        local_port=_free_port(),
+        listen=_LOOPBACK,
+    )
+
+
+def _password(method: str) -> str:
+    """A new one each time: for a moment there is a proxy on loopback."""
+    return base64.b64encode(os.urandom(KEY_BYTES.get(method, 16))).decode()
+
+
+def _identity(path: str | None) -> tuple[str, int, int] | None:
+    """Of a program: an upgrade changes it."""
+    if path is None:
+        return None
+    status = Path(path).stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _version(engine: Engine, program: str) -> str:
+    try:
+        result = subprocess.run(
+            (program, *engine.version_arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            env=programs.environment(),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    number = re.search(r"\d+(\.\d+)+\S*", result.stdout + result.stderr)
+    return number.group() if number else ""

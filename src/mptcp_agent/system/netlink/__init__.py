@@ -1,0 +1,1 @@
+"""The kernel's network by netlink: routes and rules, MPTCP endpoints, sockets, events."""

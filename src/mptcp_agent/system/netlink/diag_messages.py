@@ -1,0 +1,224 @@
+"""What sock_diag answers, read: kernel structures field by field, into types of ``core``.
+
+At the offsets of the kernel's uapi headers (Linux 6.18). A structure may be shorter (older
+kernel) or longer (newer): what is not there is 0.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from typing import Final
+
+from ...core.sockets import MptcpSocket, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+
+#: linux/netlink.h nlattr: length with header, type
+_ATTRIBUTE = struct.Struct("=HH")
+_NESTED_BITS = 0xC000
+
+#: linux/inet_diag.h inet_diag_sockid: ports and addresses in network order; then the
+#: interface index and the kernel's cookie
+SOCKET_ID = struct.Struct("!HH16s16s")
+SOCKET_ID_REST = struct.Struct("=IQ")
+#: inet_diag_msg: family, state, timer, retrans; the socket id; expires, rqueue, wqueue, uid,
+#: inode
+MESSAGE_SIZE: Final = 72
+_SOCKET_ID_AT: Final = 4
+_RQUEUE_AT: Final = 56
+_INODE_AT: Final = 68
+_INET_DIAG_INFO, _INET_DIAG_ULP_INFO = 2, 19
+#: tcpi_min_rtt before the first measurement: more than an hour, for whoever multiplies with it.
+_NO_SAMPLE: Final = 0xFFFFFFFF
+_INET_ULP_INFO_NAME, _INET_ULP_INFO_MPTCP = 1, 3
+
+#: net/tcp_states.h, in the order of their numbers
+STATES: tuple[TcpState, ...] = (
+    "unknown",
+    "established",
+    "syn-sent",
+    "syn-recv",
+    "fin-wait-1",
+    "fin-wait-2",
+    "time-wait",
+    "closed",
+    "close-wait",
+    "last-ack",
+    "listen",
+    "closing",
+    "new-syn-recv",
+)
+
+#: linux/mptcp.h: MPTCP_SUBFLOW_FLAG_*, from bit 0 on
+_SUBFLOW_FLAGS: tuple[SubflowFlag, ...] = (
+    "capable-remote",
+    "capable-local",
+    "join-remote",
+    "join-local",
+    "backup-remote",
+    "backup-local",
+    "fully-established",
+    "connected",
+    "map-valid",
+)
+#: linux/mptcp.h: MPTCP_SUBFLOW_ATTR_*
+_TOKEN_REM, _TOKEN_LOC, _FLAGS, _ID_REM, _ID_LOC = 1, 2, 8, 9, 10
+_FLAG_FALLBACK = 1 << 0  # MPTCP_INFO_FLAG_FALLBACK
+
+
+class _Fields:
+    """Numbers at known offsets of a kernel structure; 0 beyond its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def u8(self, offset: int) -> int:
+        return self._number(offset, 1)
+
+    def u32(self, offset: int) -> int:
+        return self._number(offset, 4)
+
+    def u64(self, offset: int) -> int:
+        return self._number(offset, 8)
+
+    def _number(self, offset: int, size: int) -> int:
+        field = self._data[offset : offset + size]
+        return int.from_bytes(field, sys.byteorder) if len(field) == size else 0
+
+
+def tcp_socket(message: bytes) -> TcpSocket:
+    """An inet_diag_msg of MESSAGE_SIZE bytes at least, with the attributes after it."""
+    local, local_port, remote, remote_port = _ends(message)
+    index, cookie = SOCKET_ID_REST.unpack_from(message, _SOCKET_ID_AT + SOCKET_ID.size)
+    attributes = _attributes(message[MESSAGE_SIZE:])
+    return TcpSocket(
+        local=local,
+        local_port=local_port,
+        remote=remote,
+        remote_port=remote_port,
+        state=_state(message),
+        device=_device(index),
+        cookie=cookie,
+        info=_tcp_info(_Fields(attributes.get(_INET_DIAG_INFO, b""))),
+        subflow=_subflow(_attributes(attributes.get(_INET_DIAG_ULP_INFO, b""))),
+    )
+
+
+def mptcp_socket(message: bytes) -> MptcpSocket:
+    """The same, of protocol 262."""
+    local, local_port, remote, remote_port = _ends(message)
+    # struct mptcp_info, linux/mptcp.h; from retransmits on since Linux 6.5
+    info = _Fields(_attributes(message[MESSAGE_SIZE:]).get(_INET_DIAG_INFO, b""))
+    return MptcpSocket(
+        local=local,
+        local_port=local_port,
+        remote=remote,
+        remote_port=remote_port,
+        state=_state(message),
+        token=info.u32(12),
+        # mptcpi_subflows does not count the first one; mptcpi_subflows_total (6.7) does
+        subflows=info.u8(80) or info.u8(0) + 1,
+        fallback=bool(info.u32(8) & _FLAG_FALLBACK),
+        retransmits=info.u32(44),
+        bytes_retrans=info.u64(48),
+        bytes_sent=info.u64(56),
+        bytes_received=info.u64(64),
+        bytes_acked=info.u64(72),
+        inode=_Fields(message).u32(_INODE_AT),
+    )
+
+
+def waiting(message: bytes) -> int:
+    """Of a listening socket: connections waiting to be accepted (sk_ack_backlog)."""
+    return _Fields(message).u32(_RQUEUE_AT)
+
+
+def _tcp_info(info: _Fields) -> TcpInfo:
+    """struct tcp_info, linux/tcp.h. ``segments`` fields are counted in ``mss``."""
+    return TcpInfo(
+        retransmits=info.u8(2),
+        backoff=info.u8(4),
+        app_limited=bool(info.u8(7) & 1),
+        rto=info.u32(8),
+        mss=info.u32(16),
+        unacked=info.u32(24),
+        lost=info.u32(32),
+        last_data_sent_ms=info.u32(44),
+        last_data_recv_ms=info.u32(52),
+        last_ack_recv_ms=info.u32(56),
+        rtt=info.u32(68),
+        rttvar=info.u32(72),
+        cwnd=info.u32(80),
+        total_retrans=info.u32(100),
+        bytes_acked=info.u64(120),
+        bytes_received=info.u64(128),
+        notsent=info.u32(144),
+        min_rtt=0 if info.u32(148) == _NO_SAMPLE else info.u32(148),
+        delivery_rate=info.u64(160),
+        busy_us=info.u64(168),
+        sndbuf_limited_us=info.u64(184),
+        bytes_sent=info.u64(200),
+        bytes_retrans=info.u64(208),
+    )
+
+
+def _subflow(ulp: dict[int, bytes]) -> Subflow | None:
+    if ulp.get(_INET_ULP_INFO_NAME, b"").rstrip(b"\0") != b"mptcp":
+        return None
+    details = _attributes(ulp.get(_INET_ULP_INFO_MPTCP, b""))
+
+    def number(attribute: int) -> int:
+        return int.from_bytes(details.get(attribute, b""), sys.byteorder)
+
+    bits = number(_FLAGS)
+    return Subflow(
+        token_local=number(_TOKEN_LOC),
+        token_remote=number(_TOKEN_REM),
+        id_local=number(_ID_LOC),
+        id_remote=number(_ID_REM),
+        flags=frozenset(flag for bit, flag in enumerate(_SUBFLOW_FLAGS) if bits & (1 << bit)),
+    )
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    """A chain of netlink attributes by type; what is cut off at the end is left out."""
+    found: dict[int, bytes] = {}
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size or offset + length > len(data):
+            break
+        found[kind & ~_NESTED_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3  # NLA_ALIGN
+    return found
+
+
+def _ends(message: bytes) -> tuple[str, int, str, int]:
+    local_port, remote_port, local, remote = SOCKET_ID.unpack_from(message, _SOCKET_ID_AT)
+    version = message[0]
+    return _address(version, local), local_port, _address(version, remote), remote_port
+
+
+_MAPPED = b"\0" * 10 + b"\xff\xff"  # RFC 4291 section 2.5.5.2
+
+
+def _address(version: int, raw: bytes) -> str:
+    if version == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, raw[:4])
+    if raw.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, raw[12:])
+    return socket.inet_ntop(socket.AF_INET6, raw)
+
+
+def _state(message: bytes) -> TcpState:
+    number = message[1]
+    return STATES[number] if number < len(STATES) else "unknown"
+
+
+def _device(index: int) -> str:
+    if not index:
+        return ""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"if{index}"

@@ -1,0 +1,155 @@
+"""Between rtnetlink's messages and the agent's routes and rules: translation only.
+
+No socket is used here; ``routes`` is where the kernel is spoken to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+
+from ...core.state import ROUTE_PROTOCOL, RULE_PRIORITIES, TABLES, Route, RouteType, Rule, family
+from .library import Message
+
+INET = {4: socket.AF_INET, 6: socket.AF_INET6}
+_ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+
+#: linux/rtnetlink.h: RTN_*
+_ROUTE_TYPES: dict[int, RouteType] = {1: "unicast", 7: "unreachable", 9: "throw"}
+#: linux/rtnetlink.h RT_SCOPE_LINK
+_SCOPE_LINK = 253
+#: The metric IPv6 gives to routes that ask for none (IP6_RT_PRIO_USER). Always ours, so that
+#: a table has one route per destination and a replacement finds it.
+_METRIC6 = 1024
+#: linux/fib_rules.h FR_ACT_TO_TBL
+_TO_TABLE = 1
+
+
+def inet_family(network: str) -> int:
+    return INET[family(network)]
+
+
+def canonical(address: str) -> str:
+    return str(ipaddress.ip_address(address))
+
+
+def network(message: Message, attribute: str, length: str) -> str:
+    """The CIDR text of a prefix; a missing address of length 0 means everything."""
+    address = message.get_attr(attribute) or _ANY[message["family"]]
+    return f"{canonical(address)}/{message[length]}"
+
+
+def is_own_route(message: Message) -> bool:
+    return message["proto"] == ROUTE_PROTOCOL and message.get_attr("RTA_TABLE") in TABLES
+
+
+def to_route(message: Message, names: Mapping[int, str | None]) -> Route:
+    kind = _ROUTE_TYPES.get(message["type"], "unicast")
+    gateway, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
+    index = message.get_attr("RTA_OIF")
+    return Route(
+        table=message.get_attr("RTA_TABLE"),
+        destination=network(message, "RTA_DST", "dst_len"),
+        # IPv6 shows throw and unreachable routes as going to lo.
+        device=names[index] if index and kind == "unicast" else None,
+        gateway=canonical(gateway) if gateway else None,
+        source=canonical(source) if source else None,
+        type=kind,
+    )
+
+
+def from_route(route: Route) -> dict[str, int | str]:
+    version = inet_family(route.destination)
+    request: dict[str, int | str] = {
+        "family": version,
+        "dst": route.destination,
+        "table": route.table,
+        "proto": ROUTE_PROTOCOL,
+        "type": route.type,
+    }
+    if version == socket.AF_INET6:
+        request["priority"] = _METRIC6
+    elif route.type == "unicast" and route.gateway is None:
+        request["scope"] = _SCOPE_LINK  # as iproute2 does: an on-link route may carry gateways
+    if route.device is not None:
+        request["oif"] = socket.if_nametoindex(route.device)
+    if route.gateway is not None:
+        request["gateway"] = route.gateway
+    if route.source is not None:
+        request["prefsrc"] = route.source
+    return request
+
+
+def is_own_rule(message: Message) -> bool:
+    return (
+        message.get_attr("FRA_PROTOCOL") == ROUTE_PROTOCOL
+        and message.get_attr("FRA_PRIORITY") in RULE_PRIORITIES
+    )
+
+
+def to_rule(message: Message) -> Rule:
+    ports = message.get_attr("FRA_SPORT_RANGE")
+    return Rule(
+        priority=message.get_attr("FRA_PRIORITY"),
+        family=4 if message["family"] == socket.AF_INET else 6,
+        table=message.get_attr("FRA_TABLE") or message["table"],
+        source=network(message, "FRA_SRC", "src_len") if message["src_len"] else None,
+        destination=network(message, "FRA_DST", "dst_len") if message["dst_len"] else None,
+        iif=message.get_attr("FRA_IIFNAME"),
+        oif=message.get_attr("FRA_OIFNAME"),
+        sport=_port(ports),
+    )
+
+
+def from_rule(rule: Rule) -> dict[str, int | str]:
+    request: dict[str, int | str] = {
+        "family": INET[rule.family],
+        "priority": rule.priority,
+        "table": rule.table,
+        "action": _TO_TABLE,
+        "protocol": ROUTE_PROTOCOL,
+    }
+    if rule.source is not None:
+        request["src"] = rule.source
+    if rule.destination is not None:
+        request["dst"] = rule.destination
+    if rule.iif is not None:
+        request["iifname"] = rule.iif
+    if rule.oif is not None:
+        request["oifname"] = rule.oif
+    if rule.sport is not None:
+        request |= {"ip_proto": socket.IPPROTO_TCP, "sport_range": f"{rule.sport}:{rule.sport}"}
+    return request
+
+
+def _port(ports: object) -> int | None:
+    """The first port of ``start:end``, which is how pyroute2 shows a range of ports."""
+    return int(str(ports).split(":")[0]) if ports else None
+
+
+def spell(item: Route | Rule) -> str:
+    """The route or rule as ``ip`` would write it."""
+    words = [f"{name} {value}" for name, value in _words(item) if value is not None]
+    return " ".join(words)
+
+
+def _words(item: Route | Rule) -> list[tuple[str, object]]:
+    if isinstance(item, Route):
+        kind = "route" if item.type == "unicast" else f"route {item.type}"
+        return [
+            (kind, item.destination),
+            ("via", item.gateway),
+            ("dev", item.device),
+            ("src", item.source),
+            ("table", item.table),
+        ]
+    return [
+        ("rule", item.priority),
+        ("from", item.source),
+        ("to", item.destination),
+        ("iif", item.iif),
+        ("oif", item.oif),
+        ("sport", item.sport),
+        ("lookup", item.table),
+    ]

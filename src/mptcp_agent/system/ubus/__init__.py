@@ -1,0 +1,1 @@
+"""The bus, and procd's ``service`` object on it."""
