@@ -187,7 +187,7 @@ demo: setup
 # Most tests wait for kernels and proxies rather than compute, so two files run at a time; the
 # labs have names of their own, and the hash seed gives sets in test names one order. What depends
 # on library versions runs again on the oldest ones.
-VERSIONED := $(addprefix tests/kernel/test_,routes.py endpoints.py plan_apply.py pyroute2_parts.py iptables.py) \
+VERSIONED := $(addprefix tests/kernel/test_,routes.py endpoints.py plan_apply.py netlink_library.py iptables.py) \
 	$(addprefix tests/unit/test_,reader.py schema.py options.py status.py validation.py engines_documents.py)
 test: setup
 	@tests/luci/setup.sh

@@ -36,7 +36,7 @@ from unit.examples import (
     section,
 )
 
-from mptcp_agent.agent.machine import PARTS, Machine, Sight
+from mptcp_agent.agent.machine import PARTS, Machine, Observation
 from mptcp_agent.core.diff import Change, diff
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Interface
@@ -150,7 +150,7 @@ class Agent:
         backends, _ = self.machine.backends("nftables")
         directory = str(stage.path(DIRECTORIES[1]))
         self.means = replace(MEANS, backends=backends, directory=directory)
-        self.sight = Sight()
+        self.sight = Observation()
 
     def changes(self, shape: Shape, interfaces: tuple[Interface, ...]) -> tuple[Change, ...]:
         self.sight = self.machine.observe(self.sight, PARTS)

@@ -60,12 +60,12 @@ def test_who_listens_is_believed_after_a_while(pair: tuple[Namespace, Namespace]
         prober = Prober(lambda: calls.append(None))
         async with probing(prober, (KEY, target())):
             await until(lambda: state(prober) == "up")
-            assert not prober.listening()
-            assert await until(prober.listening) > SETTLED / 2
-            assert prober.listening() == {NEAR}
+            assert not prober.accepting_for_a_while()
+            assert await until(prober.accepting_for_a_while) > SETTLED / 2
+            assert prober.accepting_for_a_while() == {NEAR}
             assert len(calls) >= 2, "told of both"
             prober.suspect("wan1")
-            assert not prober.listening(), "not while in doubt"
+            assert not prober.accepting_for_a_while(), "not while in doubt"
 
     with listener(pair[1]), pair[0]:
         asyncio.run(work())
@@ -82,7 +82,7 @@ def test_a_refusal_is_an_answer_of_the_path(pair: tuple[Namespace, Namespace]) -
             assert state(prober) == "up"
             before = len(calls)
             with listener(pair[1]):
-                prober.vouch(*KEY)  # data moves already: no reason to ask later
+                prober.confirm_alive(*KEY)  # data moves already: no reason to ask later
                 assert await until(lambda: not prober.refused()) < 2
                 assert len(calls) > before, "told at once"
 
@@ -114,13 +114,13 @@ def test_one_wan_silent(pair: tuple[Namespace, Namespace]) -> None:
     async def work() -> None:
         prober = Prober(lambda: None)
         async with probing(prober, (KEY, target()), (other, target(2))):
-            await until(lambda: prober.listening() == {NEAR, FAR})
+            await until(lambda: prober.accepting_for_a_while() == {NEAR, FAR})
             server.sh(
                 "nft add table t; nft add chain t c '{type filter hook prerouting priority 0;}';"
                 "nft add rule t c iifname wan1 drop"
             )
             prober.suspect("wan1")
-            assert prober.listening() == {FAR}
+            assert prober.accepting_for_a_while() == {FAR}
             assert await until(lambda: state(prober) == "down") < 1.5
             assert state(prober, other) == "up"
             assert not prober.usable(*KEY) and prober.usable(*other)
@@ -175,10 +175,10 @@ def test_another_address_is_another_path(pair: tuple[Namespace, Namespace]) -> N
         prober = Prober(lambda: None)
         slow = Settings(interval=30.0)
         async with probing(prober, (KEY, target(settings=slow))):
-            await until(prober.listening)
+            await until(prober.accepting_for_a_while)
             prober.follow({KEY: target(settings=slow, source="10.1.1.9")})
-            assert (state(prober), prober.listening()) == ("up", frozenset())
-            await until(prober.listening, SETTLED + 1)
+            assert (state(prober), prober.accepting_for_a_while()) == ("up", frozenset())
+            await until(prober.accepting_for_a_while, SETTLED + 1)
 
     pair[0].sh("ip address add 10.1.1.9/24 dev wan1")
     with listener(pair[1]), pair[0]:
@@ -205,7 +205,7 @@ def test_a_server_that_ends_idle_connections(pair: tuple[Namespace, Namespace]) 
             await until(lambda: len(accepted) == 3)
             assert accepted[2] - accepted[1] > SETTINGS.interval / 2
             assert state(prober) == "up"
-            await until(prober.listening)
+            await until(prober.accepting_for_a_while)
         loop.remove_reader(listening)
 
     with listening, pair[0]:

@@ -15,7 +15,7 @@ from typing import Any
 from mptcp_agent.core.config import Config, reader
 from mptcp_agent.core.health import Health, PathHealth, PathState
 from mptcp_agent.core.network import Facts, Interface, Link
-from mptcp_agent.core.plan import Means
+from mptcp_agent.core.plan import Capabilities
 from mptcp_agent.core.problem import Problem
 from mptcp_agent.engines import Build
 
@@ -134,7 +134,7 @@ ISP = router(LOOPBACK, LAN, ISP_WAN1, ISP_WAN2)
 # --- Engines and health ------------------------------------------------------------------------
 
 SING_BOX = Build("sing-box", "/usr/bin/sing-box", "/usr/bin/sing-box", "1.14.4", True, True)
-MEANS = Means(builds={"sing-box": SING_BOX}, backends=("nftables",))
+MEANS = Capabilities(builds={"sing-box": SING_BOX}, backends=("nftables",))
 
 READY = Health(redirector=True)
 

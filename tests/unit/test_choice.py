@@ -57,7 +57,8 @@ def chosen(found: Plan) -> str | None:
 
 def all_listen(seen: Health, *, idle: bool = False) -> Health:
     """Somebody listens at every address; proxied connections run unless ``idle``."""
-    return replace(seen, idle=idle, listening=frozenset({NEAR1, NEAR2, "10.1.1.60", "10.2.2.60"}))
+    all_ = frozenset({NEAR1, NEAR2, "10.1.1.60", "10.2.2.60"})
+    return replace(seen, idle=idle, accepting_for_a_while=all_)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +121,14 @@ OLD_DOWN = health(("wan1", OLD), ("wan2", OLD))
     [
         # connections run there: it stays, whatever is found at the new one
         (NAMED, BUSY, OLD, OLD),
-        (NAMED, replace(BUSY, listening=frozenset({NEW})), OLD, OLD),
+        (NAMED, replace(BUSY, accepting_for_a_while=frozenset({NEW})), OLD, OLD),
         (NAMED, BUSY, "10.1.1.69", "10.1.1.69"),
         # none run: once somebody listens at the new one
         (NAMED, READY, OLD, OLD),
-        (NAMED, replace(READY, listening=frozenset({NEW})), OLD, NEW),
+        (NAMED, replace(READY, accepting_for_a_while=frozenset({NEW})), OLD, NEW),
         # it cannot be reached any more: connections have their time to come back
-        (NAMED, replace(OLD_DOWN, idle=False, patient=True), OLD, None),
-        (NAMED, replace(OLD_DOWN, idle=False, listening=frozenset({NEW})), OLD, NEW),
+        (NAMED, replace(OLD_DOWN, idle=False, in_grace_period=True), OLD, None),
+        (NAMED, replace(OLD_DOWN, idle=False, accepting_for_a_while=frozenset({NEW})), OLD, NEW),
         # somebody refused it
         (NAMED, replace(BUSY, refused=frozenset({OLD})), OLD, NEW),
         # no name led there, or it did and is no longer configured

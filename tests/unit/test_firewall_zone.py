@@ -172,7 +172,7 @@ def test_nothing_to_say() -> None:
 def test_a_lan_that_is_kept_from_the_redirector_goes_out_directly() -> None:
     guest = {".type": "zone", "name": "guest", "network": ["guest"], "input": "REJECT"}
     values = {f"cfg{i}": {**s, ".index": i} for i, s in enumerate((*ZONES, guest))}
-    fitted = firewall_zone.fitting(ROLE_CLIENT, values)
+    fitted = firewall_zone.without_blocked_lans(ROLE_CLIENT, values)
     assert fitted.client is not None and fitted.client.lan == ("lan",)
-    assert firewall_zone.fitting(ROLE_CLIENT, {}) == ROLE_CLIENT
-    assert firewall_zone.fitting(ROLE_SERVER, values) == ROLE_SERVER
+    assert firewall_zone.without_blocked_lans(ROLE_CLIENT, {}) == ROLE_CLIENT
+    assert firewall_zone.without_blocked_lans(ROLE_SERVER, values) == ROLE_SERVER

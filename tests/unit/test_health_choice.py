@@ -23,7 +23,14 @@ from unit.examples import (
 from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts, Interface
 from mptcp_agent.core.network.wans import WanLink, wan_links
-from mptcp_agent.core.plan.peers import Choice, choose, failed_wans, keeping, resolve, usable_wans
+from mptcp_agent.core.plan.peers import (
+    Choice,
+    choose,
+    failed_wans,
+    resolve,
+    usable_wans,
+    with_address_in_use,
+)
 from mptcp_agent.core.state import family
 
 WAN3 = Interface("wan3", "wwan0", True, ("100.64.3.9/30", "2001:db8:3::9/64"), (), "dhcp")
@@ -69,11 +76,11 @@ def healths(draw: st.DrawFn) -> Health:
         READY,
         paths=paths,
         refused=draw(SOME_ADDRESSES),
-        answering=draw(SOME_ADDRESSES),
-        listening=draw(SOME_ADDRESSES),
+        accepting=draw(SOME_ADDRESSES),
+        accepting_for_a_while=draw(SOME_ADDRESSES),
         dead_peers=draw(st.frozensets(st.sampled_from(["r7000", "r6000"]))),
         idle=draw(st.booleans()),
-        patient=draw(st.booleans()),
+        in_grace_period=draw(st.booleans()),
     )
 
 
@@ -133,8 +140,8 @@ def test_nothing_is_chosen_only_when_there_is_nothing(
     """With something in use, another address needs somebody who was seen to listen."""
     if choose(PEERS, links, health, now) is None:
         for choice in CHOICES:
-            seen = now is None or choice == now or choice.address in health.listening
-            waits = now is not None and choice != now and health.patient and not health.idle
+            seen = now is None or choice == now or choice.address in health.accepting_for_a_while
+            waits = now is not None and choice != now and health.in_grace_period and not health.idle
             assert waits or not (seen and reachable(links, health, choice))
 
 
@@ -153,7 +160,7 @@ def test_connections_are_given_time_to_come_back(
     links: tuple[WanLink, ...], health: Health, now: Choice
 ) -> None:
     """Nothing else is chosen for a while, so that the proxy they run in is not changed."""
-    busy = replace(health, idle=False, patient=True)
+    busy = replace(health, idle=False, in_grace_period=True)
     assert choose(PEERS, links, busy, now) in (now, None)
 
 
@@ -165,7 +172,7 @@ def test_an_idle_proxy_changes_only_to_a_better_peer(
     choice = choose(PEERS, links, replace(health, idle=True), now)
     if reachable(links, health, now) and choice != now:
         assert choice is not None
-        assert choice.address in health.listening
+        assert choice.address in health.accepting_for_a_while
         order = [p.peer.name for p in PEERS]
         assert order.index(choice.peer.name) < order.index(now.peer.name)
 
@@ -191,7 +198,7 @@ def test_another_answer_of_a_name_ends_nothing(
         ),
         formerly=tuple((n, (ADDRESSES[i],)) for i, n in enumerate(NAMED)),
     )
-    peers = keeping(resolve(BY_NAME, facts), now, facts, health)
+    peers = with_address_in_use(resolve(BY_NAME, facts), now, facts, health)
     for peer in peers:
         assert len(set(peer.addresses)) == len(peer.addresses)
     if reachable(links, health, now) and not health.idle:
@@ -207,7 +214,7 @@ def test_the_lan_is_redirected_only_when_somebody_answers(
     proxy's configuration twice."""
     at_once = choose(PEERS, links, health, now)
     choice = choose(PEERS, links, health, now, recovering=True)
-    if at_once is None or at_once.address not in health.answering:
+    if at_once is None or at_once.address not in health.accepting:
         assert choice is None
     else:
         assert choice == at_once

@@ -85,7 +85,7 @@ def test_buffer_limits_once_set_stay(
         send_rate=sent,
         receive_rate=received,
         round_trip=trip,
-        paths=paths,
+        subflows_per_connection=paths,
         memory=memory,
     )
     for wanted in (buffers.receiving, buffers.sending):
@@ -98,7 +98,7 @@ def test_buffer_limits_once_set_stay(
             assert settled[2] <= max(share, buffers.LEAST_SEND)
 
 
-SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20, "steady": True}
+SEEN = {"round_trip": 0.06, "subflows_per_connection": 2, "memory": 256 << 20, "steady": True}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ SEEN = {"round_trip": 0.06, "paths": 2, "memory": 256 << 20, "steady": True}
         (BRIDGE_CLIENT, {}, 512, "nothing measured"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 1e6}, 4096, "stays as it was"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6}, 576, "70 Mbit/s lately sent over 2 subflows"),
-        (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6, "paths": 1}, 1152, "over 1 subflow at a"),
+        (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6, "subflows_per_connection": 1}, 1152, "over 1 subflow at a"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6}, 256, "10 Mbit/s"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 5e9}, 4096, "5000 Mbit/s"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "steady": False}, 4096, "measuring"),

@@ -25,7 +25,7 @@ SETTINGS = st.builds(
     timeout=st.floats(0.3, 10),
     fail=st.integers(1, 6),
     recover=st.integers(1, 6),
-    haste=st.floats(0.05, 0.5),
+    burst_timeout=st.floats(0.05, 0.5),
 )
 
 
@@ -121,7 +121,7 @@ def test_never_more_probes_than_a_burst(
 ) -> None:
     """Whatever is heard: as many in any second as a burst's spacing and one recovery allow."""
     run = Run(Path(settings), listed(fates)).until(100, hints)
-    most = 2 + 1 / (min(settings.haste, settings.timeout) * BURST_SPACING)
+    most = 2 + 1 / (min(settings.burst_timeout, settings.timeout) * BURST_SPACING)
     most += path_health.MOST_RECOVER
     for start in run.sent:
         assert sum(start <= t < start + 1 for t in run.sent) <= most
@@ -132,7 +132,7 @@ def test_a_storm_of_hints_costs_no_more_than_a_burst(settings: Settings, rtt: fl
     """A path that answers at once could be asked again at once, thousands of times a second."""
     hints = [1 + n / 1000 for n in range(2000)]
     run = Run(Path(settings), always(rtt)).until(3.5, hints)
-    spacing = min(settings.haste, settings.timeout) * BURST_SPACING
+    spacing = min(settings.burst_timeout, settings.timeout) * BURST_SPACING
     storm = [t for t in run.sent if 1 <= t < 3]
     assert len(storm) <= 3 + 2 / spacing
     assert run.path.state == "up"
@@ -186,7 +186,7 @@ def test_a_dead_path_is_found_out_in_calm(settings: Settings, hints: list[float]
     """At the latest an interval, a time-out and a burst after it died."""
     rtt = 0.02
     run = Run(Path(settings), lambda n, now: rtt if now < 30 else None)
-    patience = max(settings.timeout, settings.haste)
+    patience = max(settings.timeout, settings.burst_timeout)
     bound = settings.interval + patience + settings.fail * patience
     run.until(31 + bound + max(hints, default=0), hints)
     assert len(run.falls) == 1
@@ -240,7 +240,7 @@ def test_flapping_asks_for_more_good_probes(recover: int, times: int) -> None:
 
 def _down(path: Path, now: float) -> Path:
     path, _ = path_health.sent(path, now)
-    path = path_health.passed(path, now + path.waiting[-1].patience)
+    path = path_health.passed(path, now + path.waiting[-1].probe_timeout)
     assert path.state == "down"
     return path
 
@@ -289,16 +289,16 @@ def test_a_late_answer_counts(state: str) -> None:
 
 def test_data_on_the_path_saves_a_probe() -> None:
     up = Path(Settings(), state="up", burst=False, next_at=3.0, overdue=1)
-    vouched = path_health.vouched(up, 2.0)
+    vouched = path_health.confirmed_alive(up, 2.0)
     assert (vouched.next_at, vouched.overdue) == (7.0, 0)
-    assert path_health.vouched(vouched, 1.0).next_at == 7.0
+    assert path_health.confirmed_alive(vouched, 1.0).next_at == 7.0
     suspect = path_health.suspected(up, 2.0)
-    assert path_health.vouched(suspect, 2.0) == suspect
+    assert path_health.confirmed_alive(suspect, 2.0) == suspect
 
 
 def test_late_data_does_not_raise_a_path() -> None:
     down = Path(Settings(), state="down", next_at=3.0)
-    assert path_health.vouched(down, 2.0) == down
+    assert path_health.confirmed_alive(down, 2.0) == down
     assert path_health.suspected(down, 2.0) == down
 
 

@@ -40,7 +40,7 @@ from unit.examples import (
 from mptcp_agent.core import describe
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Facts, Interface
-from mptcp_agent.core.plan import Means, Plan, plan
+from mptcp_agent.core.plan import Capabilities, Plan, plan
 
 PLANS = Path(__file__).parent / "plans"
 
@@ -53,7 +53,7 @@ class Scenario:
     sections: Sections
     facts: Facts
     health: Health = READY
-    means: Means = MEANS
+    means: Capabilities = MEANS
 
 
 PPP1 = Interface("wan1", "pppoe-wan1", True, ("10.64.0.7/32",), (), "pppoe")

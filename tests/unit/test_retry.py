@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mptcp_agent.agent.retry import FIRST, LONGEST, STICK, Retries
-from mptcp_agent.core.describe import sentence
+from mptcp_agent.core.describe import log_line
 from mptcp_agent.core.diff import Change
 from mptcp_agent.core.state import File, Sysctl
 
@@ -28,7 +28,7 @@ def started() -> tuple[Clock, Retries]:
 
 
 def failed(*changes: Change) -> dict[str, str]:
-    return {sentence(c): "permission denied" for c in changes}
+    return {log_line(c): "permission denied" for c in changes}
 
 
 def test_at_first_everything_is_due() -> None:

@@ -48,7 +48,7 @@ class Watch:
 
     def read(self, *sockets: TcpSocket, step: float = STEP) -> Hints:
         self.now += step
-        self.reading, hints = stalls.read(self.reading, sockets, self.now)
+        self.reading, hints = stalls.step(self.reading, sockets, self.now)
         self.heard.append((self.now, hints))
         return hints
 

@@ -40,7 +40,7 @@ from mptcp_agent.core.config import Config
 from mptcp_agent.core.diff import diff
 from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts
-from mptcp_agent.core.plan import Means, plan
+from mptcp_agent.core.plan import Capabilities, plan
 from mptcp_agent.core.problem import Problem
 from mptcp_agent.core.snapshot import (
     DeviceTraffic,
@@ -73,7 +73,7 @@ def view(
     sections: Sections | None,
     facts: Facts = BRIDGE,
     seen: Health = READY,
-    means: Means = MEANS,
+    means: Capabilities = MEANS,
     **more: Any,
 ) -> View:
     """The view of a router on which all that was planned is in place."""
@@ -304,7 +304,7 @@ views = st.builds(
     st.sampled_from([None, {}, BRIDGE_CLIENT, BRIDGE_SERVER, BRIDGE_BOTH, ISP_CLIENT, TWO, BLOCK]),
     st.sampled_from([BRIDGE, ISP, DARK, ONE, Facts()]),
     healths,
-    st.sampled_from([MEANS, Means()]),
+    st.sampled_from([MEANS, Capabilities()]),
     processes=st.sampled_from([RUNNING, RUNNING[:1], (), (ProcessView("client", False, None),)]),
     sampled=samples,
     history=st.lists(events, max_size=3).map(tuple),

@@ -44,11 +44,11 @@ class Applier:
     def problems(self) -> tuple[Problem, ...]:
         return (*([self._restoring] if self._restoring else ()), *self.retries.problems())
 
-    def startable(
+    def runnable(
         self, planned: Iterable[Process], running: tuple[Process, ...]
     ) -> tuple[Process, ...]:
-        """The planned processes as they can be for now, see ``startable``."""
-        return startable(planned, running, self.retries.failing())
+        """The planned processes as they can be for now, see ``runnable``."""
+        return runnable(planned, running, self.retries.failing())
 
     async def apply(
         self, changes: tuple[Change, ...], planned: RouterState, running: tuple[Process, ...]
@@ -60,7 +60,7 @@ class Applier:
             some = tuple(group)
             if of_procd:
                 failing = [*self.retries.failing(), *(c.item for c, _ in failed)]
-                failed += self._tell_procd(startable(planned.processes, running, failing), some)
+                failed += self._tell_procd(runnable(planned.processes, running, failing), some)
             else:
                 failed += await self._work(self._machine.apply, some)
         if due or not self._settled:
@@ -68,10 +68,10 @@ class Applier:
         for change in due:
             why = next((w for c, w in failed if c is change), None)
             if why is None:
-                log.info("%s", describe.sentence(change))
+                log.info("%s", describe.log_line(change))
             elif self.retries.is_new(change, why):
-                log.error("%s: %s", describe.place(change.item), why)
-        self.retries.note(due, {describe.sentence(c): w for c, w in failed})
+                log.error("%s: %s", describe.label(change.item), why)
+        self.retries.note(due, {describe.log_line(c): w for c, w in failed})
         return due
 
     def restart_redirector(self) -> None:
@@ -98,7 +98,7 @@ class Applier:
             self._restoring = Problem("sysctl", str(error))
 
 
-def startable(
+def runnable(
     planned: Iterable[Process], running: tuple[Process, ...], failing: Iterable[Item]
 ) -> tuple[Process, ...]:
     """The planned processes, given what failed. One whose file could not be written stays as it

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.config import PACKAGE, Config, firewall_zone, reader
 from ..core.config.options import Schema
-from ..core.plan import Means
+from ..core.plan import Capabilities
 from ..core.problem import Problem
 from ..engines import ENGINES, Build
 from ..errors import BusError
@@ -44,7 +44,7 @@ def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]
     except BusError:
         return config, problems  # what cannot be found out is no reason
     return (
-        firewall_zone.fitting(config, firewall),
+        firewall_zone.without_blocked_lans(config, firewall),
         (*problems, *firewall_zone.problems(config, firewall)),
     )
 
@@ -66,7 +66,7 @@ def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:
     return engines.find(names, frozenset(methods)) if wanted else {}
 
 
-def find_means(config: Config, builds: dict[str, Build], machine: Machine) -> Means:
+def find_capabilities(config: Config, builds: dict[str, Build], machine: Machine) -> Capabilities:
     """The engines, and a firewall back end the configuration can use."""
     backends, missing = machine.backends(config.globals.redirect)
-    return Means(builds, backends, missing, files.CONFIG_DIRECTORY)
+    return Capabilities(builds, backends, missing, files.CONFIG_DIRECTORY)

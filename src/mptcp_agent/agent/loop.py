@@ -26,7 +26,7 @@ from ..core.config.options import Schema
 from ..core.diff import Change, diff
 from ..core.health import mptcp_blocked
 from ..core.network import Facts
-from ..core.plan import Means, Plan, buffers, plan
+from ..core.plan import Capabilities, Plan, buffers, plan
 from ..core.plan.peers import Choice
 from ..core.problem import Problem
 from ..core.snapshot import ProcessView, View
@@ -39,12 +39,12 @@ from ..system.files import STATE_DIRECTORY
 from ..system.netlink.events import NetlinkEvents
 from ..system.ubus.bus import Bus
 from .applier import Applier
-from .capabilities import engine_builds, find_builds, find_means, read_config
-from .machine import PARTS, Machine, Sight, part_of
+from .capabilities import engine_builds, find_builds, find_capabilities, read_config
+from .machine import PARTS, Machine, Observation, part_of
 from .openwrt import ASKED, Daemons
 from .publisher import Publisher
-from .rate_limiter import Pace
-from .retry import for_ever
+from .rate_limiter import RateLimiter
+from .retry import supervise
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ REST_LATER = 0.05
 #: after a look that failed by a bug.
 RECONNECT, WATCH_START, FAULT_PAUSE = 0.5, 0.1, 1.0
 #: Seconds until it is looked again for what was not found to work with.
-MEANS_AGAIN = 30.0
+CAPABILITIES_AGAIN = 30.0
 #: Left here by the init script: stop without cleaning up, another agent takes over at once.
 HANDOVER = f"{STATE_DIRECTORY}/handover"
 
@@ -80,7 +80,7 @@ class Agent:
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._news = asyncio.Event()
         self._dirty: set[str] = set(EVERYTHING)
-        self._pace = Pace()
+        self._pace = RateLimiter()
         self._rest_due: asyncio.TimerHandle | None = None
         self._everything_at = time.monotonic() + SLOW_TIMER
         self._stopping = False
@@ -88,8 +88,8 @@ class Agent:
         self._asked = asyncio.Event()
         self._config: Config | None = None
         """In force, with these means."""
-        self._means = Means()
-        self._sight = Sight()
+        self._means = Capabilities()
+        self._sight = Observation()
         self._plan = Plan()
         self._choice: Choice | None = None
         self._applier = Applier(self._machine, self._daemons.services, self._work)
@@ -115,7 +115,7 @@ class Agent:
         for descriptor in events.filenos():
             loop.add_reader(descriptor, self._heard, events)
         beside = (self._adopt, self._names.run, self._sample, *self._watcher.tasks())
-        helpers = [asyncio.create_task(for_ever(task, FAULT_PAUSE)) for task in beside]
+        helpers = [asyncio.create_task(supervise(task, FAULT_PAUSE)) for task in beside]
         try:
             while not self._stopping:
                 try:
@@ -267,14 +267,14 @@ class Agent:
             logging.getLogger(__package__).setLevel(config.globals.log_level.upper())
             try:
                 builds = await asyncio.to_thread(find_builds, config, self._engines)
-                means = await self._work(find_means, config, builds, self._machine)
+                means = await self._work(find_capabilities, config, builds, self._machine)
                 await self._work(self._sampler.ignore_so_far)
             except Exception:
                 self._asked.set()  # once more, after this is said
                 raise
-            if means.lacking(config):
+            if means.incomplete(config):
                 # A busy moment, or MPTCP was off until the agent switched it on.
-                asyncio.get_running_loop().call_later(MEANS_AGAIN, self.look, "means")
+                asyncio.get_running_loop().call_later(CAPABILITIES_AGAIN, self.look, "means")
             if (config, means) == (self._config, self._means):
                 continue
             self._config, self._means = config, means
@@ -293,7 +293,7 @@ class Agent:
         now, health = self.observed(), self._watcher.health()
         lost = self._plan.choice is None and now.lan != "proxy"
         made = plan(config, self.facts(), health, self._means, self._choice, lost, now)
-        can = self._applier.startable(made.state.processes, now.processes)
+        can = self._applier.runnable(made.state.processes, now.processes)
         return replace(made, state=replace(made.state, processes=can))
 
     def facts(self) -> Facts:
@@ -305,7 +305,7 @@ class Agent:
             receive_rate=sampled.receive_rate,
             steady=sampled.steady,
             round_trip=sampled.round_trip,
-            paths=sampled.paths,
+            subflows_per_connection=sampled.subflows_per_connection,
         )
 
     def observed(self) -> RouterState:
@@ -341,7 +341,7 @@ class Agent:
                 *(p for _, p in self._sight.problems),
                 *(p for p in (self._fault, self._names.waiting) if p),
                 *self._applier.problems(),
-                *mptcp_blocked.problems(self._sampler.sampled.joins),
+                *mptcp_blocked.problems(self._sampler.sampled.blocked_wans),
             ),
             processes=tuple(
                 ProcessView(r.name, r.running, r.pid) for r in self._daemons.running or ()
@@ -363,6 +363,6 @@ class Agent:
                 self._sampler.sample, self._config, self._plan, self.publisher.watched()
             )
             moving = self._sampler.sampled.send_rate, self._sampler.sampled.receive_rate
-            if max(moving) > buffers.TELLING_RATE:
+            if max(moving) > buffers.MIN_RATE:
                 self.look("sysctls")  # the buffers follow
             await asyncio.sleep(self._sampler.interval)

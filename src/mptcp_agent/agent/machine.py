@@ -63,7 +63,7 @@ _LIMITS = "mptcp limits"
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """One look: the kernel's share of the facts, what is ours, and what could not be read."""
 
     facts: Facts = field(default_factory=Facts)
@@ -76,7 +76,9 @@ class Machine:
     """This router's kernel and files. Processes belong to procd (``system.ubus.services``)."""
 
     def __init__(
-        self, state_directory: str = files.STATE_DIRECTORY, config_directory: str = files.CONFIG_DIRECTORY
+        self,
+        state_directory: str = files.STATE_DIRECTORY,
+        config_directory: str = files.CONFIG_DIRECTORY,
     ) -> None:
         self._state_directory = state_directory
         self._originals_path = f"{state_directory}/originals.json"
@@ -115,7 +117,7 @@ class Machine:
             missing[name] = why
         return (), missing
 
-    def observe(self, before: Sight, parts: frozenset[str]) -> Sight:
+    def observe(self, before: Observation, parts: frozenset[str]) -> Observation:
         """Look at ``parts`` again; the others stay as they were."""
         facts, state = before.facts, before.observed.state
         foreign = before.observed.foreign
@@ -182,7 +184,7 @@ class Machine:
         look("firewall", "firewall", firewall)
         look("files", self._config_directory, generated)
         look("sysctls", "sysctl", sysctls)
-        return Sight(facts, Observed(state, foreign), tuple(sorted(problems.items())))
+        return Observation(facts, Observed(state, foreign), tuple(sorted(problems.items())))
 
     def redirected(self) -> tuple[int, int]:
         """Packets (one for each connection) and bytes the redirect rule has seen; (0, 0)
@@ -322,7 +324,7 @@ class Machine:
         Looks for itself instead of trusting anybody's memory, so that it works after a crash
         and with no agent running.
         """
-        sight = self.observe(Sight(), PARTS)
+        sight = self.observe(Observation(), PARTS)
         state = sight.observed.state
         changes = [
             *(Change("remove", f) for f in state.firewalls),

@@ -10,7 +10,7 @@ from collections import deque
 BURST, SHARE = 20, 0.04
 
 
-class Pace:
+class RateLimiter:
     def __init__(self) -> None:
         self._began = deque([float("-inf")] * BURST, maxlen=BURST)
         """When the last turns began."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 
-from ..core.describe import place, sentence
+from ..core.describe import label, log_line
 from ..core.diff import Change, Item
 from ..core.problem import Problem
 
@@ -45,13 +45,13 @@ class Retries:
         for again did not stick, and waits."""
         now = self._clock()
         changes = tuple(changes)
-        wanted = {sentence(c) for c in changes}
+        wanted = {log_line(c) for c in changes}
         self._trouble = {k: t for k, t in self._trouble.items() if k in wanted}
         self._reported = {k: r for k, r in self._reported.items() if k in wanted}
         self._done = {k: t for k, t in self._done.items() if k in wanted and now - t < STICK}
         result = []
         for change in changes:
-            key = sentence(change)
+            key = log_line(change)
             if key in self._done:
                 del self._done[key]
                 self._later(
@@ -68,14 +68,14 @@ class Retries:
         """What became of the changes; ``failed`` holds reasons by their sentence."""
         now = self._clock()
         for change in tried:
-            key = sentence(change)
+            key = log_line(change)
             if key in failed:
                 self._later(change, failed[key], now)
             else:
                 self._done[key] = now
 
     def _later(self, change: Change, reason: str, now: float) -> None:
-        key = sentence(change)
+        key = log_line(change)
         old = self._trouble.get(key)
         tries = old.tries + 1 if old else 1
         due = now + min(LONGEST, FIRST * 2 ** min(tries - 1, 30))  # the float would overflow
@@ -83,7 +83,7 @@ class Retries:
 
     def is_new(self, change: Change, reason: str) -> bool:
         """Whether this was not reported already (so that the log says it once)."""
-        key = sentence(change)
+        key = log_line(change)
         if self._reported.get(key) == reason:
             return False
         self._reported[key] = reason
@@ -103,12 +103,12 @@ class Retries:
 
     def problems(self) -> tuple[Problem, ...]:
         return tuple(
-            Problem(place(t.change.item), t.reason, "it is tried again, each time later")
+            Problem(label(t.change.item), t.reason, "it is tried again, each time later")
             for t in self._trouble.values()
         )
 
 
-async def for_ever(task: Callable[[], Coroutine[None, None, None]], pause: float) -> None:
+async def supervise(task: Callable[[], Coroutine[None, None, None]], pause: float) -> None:
     """Run a task that never ends by itself; a bug in it is said, and it starts anew after
     ``pause`` seconds."""
     while True:

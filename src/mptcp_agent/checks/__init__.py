@@ -195,7 +195,7 @@ def _wans(view: View) -> Iterator[Row]:
 
 def _mptcp_seen(view: View) -> Iterator[Row]:
     """Silent fall-back: connections that should be MPTCP and are not."""
-    for problem in mptcp_blocked.problems(view.sampled.joins):
+    for problem in mptcp_blocked.problems(view.sampled.blocked_wans):
         yield row(f"MPTCP on {problem.where}", "warning", problem.message, problem.hint)
     counters = dict(view.sampled.counters)
     lost = counters.get("MPCapableFallbackACK", 0) + counters.get("MPCapableFallbackSYNACK", 0)

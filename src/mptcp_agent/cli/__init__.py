@@ -100,7 +100,7 @@ def _plan(options: argparse.Namespace) -> int:
     if reply is None:
         from ..agent.publisher import plan_document
 
-        reply = plan_document(*_alone(options.socket).preview())
+        reply = plan_document(*_one_shot(options.socket).preview())
     _show(options, reply, render.plan)
     return 1 if reply["changes"] or reply["problems"] else 0
 
@@ -111,9 +111,9 @@ def _check(options: argparse.Namespace) -> int:
 
     reply = _asked(options.socket, "check")
     if reply is None:
-        alone = _alone(options.socket)
+        one_shot = _one_shot(options.socket)
         rows = [row("agent", "warning", "does not run", "service mptcp-proxy start")]
-        reply = {"checks": rows + run_checks(alone.view(), alone.call)}
+        reply = {"checks": rows + run_checks(one_shot.view(), one_shot.call)}
     reply["checks"] += [row(*found) for found in check_generated(Path(CONFIG_DIRECTORY))]
     _show(options, reply, render.check)
     return 1 if any(r["result"] == "failed" for r in reply["checks"]) else 0
@@ -161,12 +161,12 @@ def _asked(socket_path: str | None, method: str) -> dict[str, Any] | None:
     return reply
 
 
-def _alone(socket_path: str | None) -> Any:
+def _one_shot(socket_path: str | None) -> Any:
     """One look at the router without an agent."""
-    from .oneshot import Alone
+    from .oneshot import OneShot
 
     _needs_root()
-    return Alone(load_schema("mptcp-proxy"), socket_path)
+    return OneShot(load_schema("mptcp-proxy"), socket_path)
 
 
 def _show(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..agent.capabilities import engine_builds, find_builds, find_means, read_config
-from ..agent.machine import PARTS, Machine, Sight
+from ..agent.capabilities import engine_builds, find_builds, find_capabilities, read_config
+from ..agent.machine import PARTS, Machine, Observation
 from ..core.config import Config
 from ..core.config.options import Schema, is_address
 from ..core.diff import Change, diff
@@ -23,7 +23,7 @@ from ..system.ubus.bus import Bus
 from ..system.ubus.services import Running, Services
 
 
-class Alone:
+class OneShot:
     """Everything is read once, when it is made; whoever does not answer is a problem."""
 
     def __init__(self, schema: Schema, socket_path: str | None) -> None:
@@ -47,7 +47,7 @@ class Alone:
                 instances, running = Services(bus.call).observe()
             except AgentError as error:
                 problems.append(Problem("ubus", str(error)))
-        sight = machine.observe(Sight(), PARTS)
+        sight = machine.observe(Observation(), PARTS)
         config = self._config
         names = {a for p in config.client_peers for a in p.address} if config else set()
         self._facts = replace(
@@ -64,7 +64,7 @@ class Alone:
             if config.client:
                 self._health = Health(redirector=processes.listens(config.client.local_port))
             builds = find_builds(config, engine_builds(STATE_DIRECTORY))
-            means = find_means(config, builds, machine)
+            means = find_capabilities(config, builds, machine)
             now = self._observed.state
             self._plan = plan(config, self._facts, self._health, means, now=now)
         self._processes = tuple(ProcessView(r.name, r.running, r.pid) for r in running)

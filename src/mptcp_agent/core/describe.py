@@ -38,7 +38,7 @@ def line(item: Item) -> str:
             return f"sysctl {item.key}={item.value}"
 
 
-def place(item: Item) -> str:
+def label(item: Item) -> str:
     """Which thing it is, in two or three words."""
     match item:
         case Endpoint():
@@ -103,7 +103,7 @@ def change_lines(change: Change) -> tuple[str, ...]:
     return (f"- {line(change.old)}", new)
 
 
-def sentence(change: Change) -> str:
+def log_line(change: Change) -> str:
     """One log line."""
     verb = {"add": "added", "remove": "removed", "set": "set"}[change.action]
     return f"{verb} {line(change.item)}"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from .config import Config
 from .health import Health
-from .health.mptcp_blocked import Joins
+from .health.mptcp_blocked import BlockedWans
 from .network import Facts
 from .plan import Plan
 from .problem import Problem
@@ -58,7 +58,7 @@ class Sampled:
     """Enough of the last minute's samples saw traffic."""
     round_trip: float = 0.0
     """Seconds: the longest of the subflows' shortest round trips; 0 = no subflow."""
-    paths: int = 0
+    subflows_per_connection: int = 0
     """Most subflows of one connection, of the last minute."""
     subflows: tuple[tuple[str, int], ...] = ()
     """Subflows by local address."""
@@ -69,7 +69,7 @@ class Sampled:
     """MPTcpExt of /proc/net/netstat."""
     redirected: tuple[int, int] = (0, 0)
     """Packets and bytes of the redirect rule."""
-    joins: Joins = field(default_factory=Joins)
+    blocked_wans: BlockedWans = field(default_factory=BlockedWans)
 
     def device(self, name: str | None) -> DeviceTraffic:
         return next((t for d, t in self.devices if d == name), DeviceTraffic())

@@ -95,8 +95,9 @@ class Build:
     plain_listener: bool = False
     """The redirector's listener was seen to accept plain TCP only (see ``strip_mptcp``)."""
     launcher: tuple[str, ...] = ()
-    """Starts a program deaf to netlink events and under an account (``system.engines.seccomp_no_netlink``): followed
-    by the account, the program and its arguments. Empty = not on this machine."""
+    """Starts a program without netlink events and under an account
+    (``system.engines.seccomp_no_netlink``): followed by the account, the program and its
+    arguments. Empty = not on this machine."""
     mptcpize: str | None = None
     """Path of the wrapper that makes the programs speak MPTCP, where it was seen to."""
     methods: frozenset[str] = frozenset()

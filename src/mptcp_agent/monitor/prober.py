@@ -135,11 +135,11 @@ class Prober:
             if any(one.refusals >= REFUSED for one in all_) and not any(one.listens for one in all_)
         )
 
-    def answering(self) -> frozenset[str]:
+    def accepting(self) -> frozenset[str]:
         """Addresses at which somebody accepted the last probe, over some path."""
         return frozenset(address for (_, address), one in self._paths.items() if one.listens)
 
-    def listening(self) -> frozenset[str]:
+    def accepting_for_a_while(self) -> frozenset[str]:
         """Addresses at which somebody has been found for a while, over some path.
 
         After a server's restart its addresses are found one by one: the one that was in use
@@ -172,12 +172,12 @@ class Prober:
                 one.path = path_health.suspected(one.path, now)
         self._wake.set()
 
-    def vouch(self, wan: str, address: str) -> None:
+    def confirm_alive(self, wan: str, address: str) -> None:
         """Data moved on a path: a probe less. Not after a refusal, which only the next probe
         takes back: or an address in full use would count as refused once its other paths fail."""
         one = self._paths.get((wan, address))
         if one and not one.refusals:
-            one.path = path_health.vouched(one.path, time.monotonic())
+            one.path = path_health.confirmed_alive(one.path, time.monotonic())
 
     # --- The loop --------------------------------------------------------------------------
 

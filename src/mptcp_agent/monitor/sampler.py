@@ -16,7 +16,7 @@ from ..core.config import Config
 from ..core.health import mptcp_blocked
 from ..core.network.wans import WanLink
 from ..core.plan import Plan
-from ..core.plan.buffers import TELLING_RATE, data_rate
+from ..core.plan.buffers import MIN_RATE, data_rate
 from ..core.snapshot import DeviceTraffic, Sampled
 from ..core.sockets import TcpSocket
 from ..core.state import Endpoint
@@ -85,15 +85,15 @@ class Sampler:
             steady=self._steady(devices),
             receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
             round_trip=self._round_trip(found),
-            paths=max(self._paths),
+            subflows_per_connection=max(self._paths),
             subflows=tuple(sorted(by_address.items())),
             connections=sum(1 for c in found if c.token),
             server_connections=len(served),
             server_clients=len({c.sockets[0].remote for c in served}),
             counters=tuple(sorted(self._counters().items())),
             redirected=self._redirected() if watched else self.sampled.redirected,
-            joins=mptcp_blocked.read(
-                self.sampled.joins,
+            blocked_wans=mptcp_blocked.update(
+                self.sampled.blocked_wans,
                 found,
                 {a.address: w.name for w in plan.wans for a in w.addresses},
                 {w.name for w in plan.wans if any(joinable(w, e) for e in plan.state.endpoints)},
@@ -120,7 +120,7 @@ class Sampler:
         """Whether data was sent in some whole intervals: at its ends it fills only parts."""
         return any(
             sum(
-                data_rate(tx, rx) > TELLING_RATE
+                data_rate(tx, rx) > MIN_RATE
                 for rx, tx in zip(t.rx_rates[-RECENT:], t.tx_rates[-RECENT:], strict=True)
             )
             > ENDS

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ..core.config import Config
 from ..core.health import Health, path_health, quarantine, stalls
 from ..core.health.path_health import Path, Settings
-from ..core.health.quarantine import HungPeers
+from ..core.health.quarantine import Quarantine
 from ..core.network.wans import WanLink
 from ..core.plan import Plan
 from ..core.sockets import TcpSocket
@@ -39,7 +39,7 @@ T = TypeVar("T")
 STANDBY = 6
 #: The probe through the tunnel while all is quiet. Slower than a path's answer, since proxy
 #: and server take part; suspected at once where requests stay without an answer.
-TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, haste=0.4)
+TUNNEL = Settings(interval=10.0, timeout=3.0, fail=3, recover=2, burst_timeout=0.4)
 #: Seconds between readings of the sockets: while data moves, while connections wait, idle.
 MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
 #: Seconds for which the redirector accepts no connection, not even the tunnel's probe, before it
@@ -49,7 +49,7 @@ HUNG = 1.5
 SHARE = 0.05
 #: Seconds for which proxied connections may wait for the peer in use to be reached again, before
 #: another address or peer is taken, which ends them. New ones go out directly meanwhile.
-PATIENT = 5.0
+FAILOVER_GRACE = 5.0
 #: Seconds without any proxied connection after which nothing is lost by changing the peer.
 IDLE_LONG = 5.0
 
@@ -70,7 +70,7 @@ class Watcher:
         self._tunnel = Path(TUNNEL)
         self._tunnel_to: str | None = None
         self._tunnel_wake = asyncio.Event()
-        self._hung = HungPeers()
+        self._quarantine = Quarantine()
         self._busy_at = 0.0
         self._reached_at = 0.0
         """When the peer in use could last be reached."""
@@ -94,16 +94,16 @@ class Watcher:
     def health(self) -> Health:
         now = time.monotonic()
         tunnelled = self._tunnelled()
-        proved = self._tunnel.state == "up" or not self._hung.doubted(tunnelled)
+        proved = self._tunnel.state == "up" or not self._quarantine.on_probation(tunnelled)
         return Health(
             paths=self._prober.health(),
             redirector=self._redirector and proved,
             refused=self._prober.refused(),
-            answering=self._prober.answering(),
-            listening=self._prober.listening(),
-            dead_peers=self._hung.dead(now, tunnelled, self._tunnel.state == "down"),
+            accepting=self._prober.accepting(),
+            accepting_for_a_while=self._prober.accepting_for_a_while(),
+            dead_peers=self._quarantine.dead(now, tunnelled, self._tunnel.state == "down"),
             idle=now - self._busy_at > IDLE_LONG,
-            patient=now - self._reached_at < PATIENT,
+            in_grace_period=now - self._reached_at < FAILOVER_GRACE,
         )
 
     def opened(self) -> int:
@@ -116,7 +116,7 @@ class Watcher:
             self._reached_at = time.monotonic()
         if self._plan.choice and not plan.choice:
             later = asyncio.get_running_loop().call_later
-            later(PATIENT + 0.1, self._look, "health")
+            later(FAILOVER_GRACE + 0.1, self._look, "health")
         self._config, self._plan = config, plan
         if plan.choice and plan.choice.address != self._tunnel_to:
             self._tunnel_to = plan.choice.address
@@ -233,10 +233,10 @@ class Watcher:
         log.debug("tunnel %s: %s", tunnel.state, tunnel.cause)
         peer = self._plan.choice.peer.name if self._plan.choice else None
         if tunnel.state == "down" and peer:
-            self._hung = quarantine.hung(self._hung, peer, time.monotonic())
+            self._quarantine = quarantine.put(self._quarantine, peer, time.monotonic())
             log.warning("peer %s accepts connections, but nothing comes through", peer)
         elif tunnel.state == "up":
-            self._hung = quarantine.works(self._hung, self._tunnelled())
+            self._quarantine = quarantine.release(self._quarantine, self._tunnelled())
         self._look("health")
 
     def _unsettled(self) -> bool:
@@ -258,7 +258,7 @@ class Watcher:
                 continue
             started = time.monotonic()
             sockets, backlog, cost = await self._run(self._traffic)
-            reading, hints = stalls.read(reading, sockets, started)
+            reading, hints = stalls.step(reading, sockets, started)
             names = {a.address: w.name for w in self._plan.wans for a in w.addresses}
             for local in hints.suspects:
                 if local in names:
@@ -266,7 +266,7 @@ class Watcher:
                     self._prober.suspect(names[local])
             for local, remote in hints.alive:
                 if local in names:
-                    self._prober.vouch(names[local], remote)
+                    self._prober.confirm_alive(names[local], remote)
             hopeless = [s for s in sockets if self._hopeless(s, names)]
             if hopeless:
                 await self._run(self._give_up, hopeless)

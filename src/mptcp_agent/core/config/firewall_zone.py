@@ -31,7 +31,7 @@ def problems(config: Config, firewall: Values) -> tuple[Problem, ...]:
     return tuple(_problems(config, firewall))
 
 
-def fitting(config: Config, firewall: Values) -> Config:
+def without_blocked_lans(config: Config, firewall: Values) -> Config:
     """The configuration without the LANs that the firewall keeps from the redirector."""
     if config.client is None or not firewall:
         return config

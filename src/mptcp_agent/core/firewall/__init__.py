@@ -46,7 +46,7 @@ PROBE_SOURCE = "127.109.0.2"
 
 #: Port of an observed redirect that somebody changed by hand: equal to no planned one, so
 #: the diff repairs it.
-DAMAGED = 0
+TAMPERED = 0
 
 #: A jump rule nobody planned, in ``Redirect.jumps`` of an observed redirect.
 FOREIGN_JUMP = "?"
@@ -153,13 +153,13 @@ def checked_devices(devices: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def damaged(backend: Backend, seen: Firewall, jumps: tuple[str, ...]) -> Firewall:
+def tampered(backend: Backend, seen: Firewall, jumps: tuple[str, ...]) -> Firewall:
     """What to report of rules that are ours but no longer mean what we wrote.
 
     The jumps are reported as they are: they decide whether the LAN is switched.
     """
-    redirect = seen.redirect or Redirect(DAMAGED, (), ())
-    return Firewall(backend, replace(redirect, port=DAMAGED, jumps=jumps), seen.access)
+    redirect = seen.redirect or Redirect(TAMPERED, (), ())
+    return Firewall(backend, replace(redirect, port=TAMPERED, jumps=jumps), seen.access)
 
 
 def only_jumps_differ(old: Firewall | None, new: Firewall) -> bool:

@@ -26,14 +26,14 @@ from ..state import family as family_of
 from . import (
     ALWAYS,
     CHAIN,
-    DAMAGED,
     FOREIGN_JUMP,
     PROBE,
     PROBE_SOURCE,
+    TAMPERED,
     Counter,
     collapse,
-    damaged,
     of_family,
+    tampered,
 )
 from .iptables_entry import XtRule
 
@@ -177,7 +177,7 @@ def firewall_in(
     )
     jumps, foreign = _found_jumps(found, families)
     if _without_devices(tables(seen, families)) != _without_devices(found):
-        return damaged("iptables", seen, jumps + foreign)
+        return tampered("iptables", seen, jumps + foreign)
     if seen.redirect:
         seen = replace(seen, redirect=replace(seen.redirect, jumps=jumps + foreign))
     return seen
@@ -230,7 +230,7 @@ def _redirect_in(
     if elsewhere:
         bypass += _lost(elsewhere.bypass, {f for f, nat in families.items() if nat})
     return Redirect(
-        port=guard or DAMAGED,
+        port=guard or TAMPERED,
         bypass=collapse(bypass),
         jumps=(),
         mode="block" if block else "proxy",
@@ -257,7 +257,7 @@ def _access_in(
     if elsewhere:
         allow += _lost(elsewhere.allow, set(families))
     # Nobody is never planned, and must not be taken for everyone.
-    return Access(port if allow else DAMAGED, collapse(allow))
+    return Access(port if allow else TAMPERED, collapse(allow))
 
 
 def _input_in(found: Tables, family: Family) -> tuple[XtRule, ...]:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..state import Access, Firewall, Redirect
-from . import CHAIN, DAMAGED, FOREIGN_JUMP, Counter, collapse, damaged
+from . import CHAIN, FOREIGN_JUMP, TAMPERED, Counter, collapse, tampered
 from .nft_ruleset import JUMP_CHAINS, READBACK, TABLE, table_text
 
 #: A table that cannot be read is certainly not as planned.
-UNREADABLE = Firewall("nftables", Redirect(DAMAGED, (), (FOREIGN_JUMP,)))
+UNREADABLE = Firewall("nftables", Redirect(TAMPERED, (), (FOREIGN_JUMP,)))
 
 # nft's JSON: a rule is a list of statements, each a dict with one key.
 _Json = dict[str, Any]
@@ -82,7 +82,7 @@ def firewall_in(listing: Listing) -> Firewall:
     seen = meaning(listing)
     if listing.note == _note(seen, listing):
         return seen
-    return damaged("nftables", seen, seen.redirect.jumps if seen.redirect else ())
+    return tampered("nftables", seen, seen.redirect.jumps if seen.redirect else ())
 
 
 def meaning(listing: Listing) -> Firewall:
@@ -178,7 +178,7 @@ def _port(listing: Listing, chain: str) -> int:
         port = _matched(rule, dport)
         if isinstance(port, int):
             return port
-    return DAMAGED
+    return TAMPERED
 
 
 def _jump_rules(listing: Listing) -> Iterator[_Json]:

@@ -33,20 +33,20 @@ class Health:
 
     ``redirector``: the local proxy process accepts connections, and they come through as far
     as is known. ``refused``: addresses that can be reached, but nobody listens there;
-    ``answering``: somebody does; ``listening``: and has done so for a while. ``dead_peers``:
-    peers (section names) that accept connections and do nothing with them. ``idle``: no proxied
-    connection would be cut by changing the peer; ``patient``: such connections wait, and not
-    for long yet, for what is in use to come back.
+    ``accepting``: somebody does; ``accepting_for_a_while``: not only since a moment ago.
+    ``dead_peers``: peers (section names) that accept connections and do nothing with them.
+    ``idle``: no proxied connection would be cut by changing the peer; ``in_grace_period``: such
+    connections wait, and not for long yet, for what is in use to come back.
     """
 
     paths: tuple[PathHealth, ...] = ()
     redirector: bool = False
     refused: frozenset[str] = frozenset()
-    answering: frozenset[str] = frozenset()
-    listening: frozenset[str] = frozenset()
+    accepting: frozenset[str] = frozenset()
+    accepting_for_a_while: frozenset[str] = frozenset()
     dead_peers: frozenset[str] = frozenset()
     idle: bool = True
-    patient: bool = False
+    in_grace_period: bool = False
 
     def path(self, wan: str, address: str) -> PathHealth:
         for path in self.paths:

@@ -33,7 +33,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Joins:
+class BlockedWans:
     """All WANs after one reading."""
 
     wans: Mapping[str, Count] = field(default_factory=dict)
@@ -43,9 +43,9 @@ class Joins:
     """Cookies of the sockets of the last reading."""
 
 
-def read(
-    before: Joins, found: Iterable[Proxied], names: Mapping[str, str], usable: Iterable[str]
-) -> Joins:
+def update(
+    before: BlockedWans, found: Iterable[Proxied], names: Mapping[str, str], usable: Iterable[str]
+) -> BlockedWans:
     """``names`` are the WANs by their addresses; ``usable`` those which have an endpoint and
     are not down."""
     clients = [c for c in found if c.role == "client"]
@@ -74,14 +74,14 @@ def read(
                 old = wans.get(name, Count())
                 wans[name] = replace(old, missing=old.missing + 1)
     seen = frozenset(s.cookie for c in clients for s in c.sockets if _complete(s))
-    return Joins(wans, waiting, seen)
+    return BlockedWans(wans, waiting, seen)
 
 
 def _complete(sock: TcpSocket) -> bool:
     return sock.state not in ("syn-sent", "syn-recv")
 
 
-def problems(joins: Joins) -> Iterator[Problem]:
+def problems(joins: BlockedWans) -> Iterator[Problem]:
     """What a person should know, by WAN."""
     hint = (
         "something on this link strips or drops MPTCP's options (a provider's proxy, a firewall): "

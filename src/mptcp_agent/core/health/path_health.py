@@ -33,8 +33,8 @@ State = Literal["unknown", "up", "down"]
 ALPHA, BETA = 1 / 8, 1 / 4
 #: Weight of one probe in the smoothed loss.
 LOSS_WEIGHT = 1 / 16
-#: Probes of a burst follow each other after this share of the patience, and after this long (s)
-#: at most while no round trip is known: then the patience is the time-out.
+#: Probes of a burst follow each other after this share of their time-out, and after this long (s)
+#: at most while no round trip is known: then it is the configured one.
 #: They go on until the verdict: what settles it is that not one of about eight was answered.
 BURST_SPACING, FIRST_SPACING = 1 / 6, 1 / 3
 #: Seconds between probes of a path that is down, however rarely it is probed while it is up; and
@@ -53,7 +53,7 @@ class Settings:
     timeout: float = 2.0
     fail: int = 3
     recover: int = 2
-    haste: float = 0.12
+    burst_timeout: float = 0.12
     """A burst's probe is overdue after round trip + 4 deviations (RFC 6298's time-out), at
     least this many seconds: a radio link that repeats a frame a few times stays below."""
 
@@ -62,7 +62,7 @@ class Settings:
 class Probe:
     number: int
     sent: float
-    patience: float
+    probe_timeout: float
     """Seconds after which it is overdue; fixed when it is sent, in calm or in a burst."""
     overdue: bool = False
 
@@ -80,7 +80,7 @@ class Path:
     deviation: float = 0.0
     loss: float = 0.0
     burst: bool = True
-    """The first verdict is worth haste too."""
+    """The first verdict is worth a burst too."""
     waiting: tuple[Probe, ...] = ()
     overdue: int = 0
     """Probes overdue in a row."""
@@ -95,16 +95,17 @@ class Path:
     next_at: float = 0.0
 
     @property
-    def patience(self) -> float:
+    def probe_timeout(self) -> float:
         """Seconds after which a probe sent now would be overdue."""
         if not self.burst or self.rtt is None:
             return self.settings.timeout
-        return min(max(self.settings.haste, self.rtt + 4 * self.deviation), self.settings.timeout)
+        at_least = max(self.settings.burst_timeout, self.rtt + 4 * self.deviation)
+        return min(at_least, self.settings.timeout)
 
     @property
     def spacing(self) -> float:
         """Seconds between the probes of a burst."""
-        spacing = self.patience * BURST_SPACING
+        spacing = self.probe_timeout * BURST_SPACING
         return spacing if self.rtt is not None else min(spacing, FIRST_SPACING)
 
     @property
@@ -122,7 +123,7 @@ def due(path: Path, now: float) -> bool:
 
 def wake_at(path: Path) -> float:
     """When to look again at the latest: a probe to send, or one that becomes overdue."""
-    return min([path.next_at, *(p.sent + p.patience for p in path.waiting if not p.overdue)])
+    return min([path.next_at, *(p.sent + p.probe_timeout for p in path.waiting if not p.overdue)])
 
 
 def sent(path: Path, now: float) -> tuple[Path, int]:
@@ -137,7 +138,7 @@ def sent(path: Path, now: float) -> tuple[Path, int]:
         number=number,
         sent_at=now,
         next_at=now + pause,
-        waiting=(*waiting, Probe(number, now, path.patience)),
+        waiting=(*waiting, Probe(number, now, path.probe_timeout)),
     ), number
 
 
@@ -198,7 +199,7 @@ def _measured(path: Path, rtt: float) -> Path:
 def passed(path: Path, now: float) -> Path:
     """Time passed: find probes that have become overdue."""
     # As ``wake_at`` has it: another spelling is another rounding, and wakes up for nothing.
-    late = {p.number for p in path.waiting if not p.overdue and now >= p.sent + p.patience}
+    late = {p.number for p in path.waiting if not p.overdue and now >= p.sent + p.probe_timeout}
     if not late:
         return path
     waiting = tuple(replace(p, overdue=True) if p.number in late else p for p in path.waiting)
@@ -226,7 +227,7 @@ def suspected(path: Path, now: float) -> Path:
     return replace(path, next_at=max(now, path.sent_at + path.spacing))
 
 
-def vouched(path: Path, now: float) -> Path:
+def confirmed_alive(path: Path, now: float) -> Path:
     """Data came over the path: as good as an answered probe, and it saves one.
 
     A path that is down is not raised by that: late data of before may still trickle in.

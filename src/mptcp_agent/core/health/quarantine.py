@@ -1,7 +1,7 @@
 """Peers that accept connections and do nothing with them: their server hangs.
 
     seen to hang          left out for ``LEFT_OUT`` seconds, twice as long each further time
-    that time is over     has its turn, but is *doubted*: the LAN is not led there yet
+    that time is over     has its turn, but is *on probation*: the LAN is not led there yet
     its tunnel answers    forgotten
 
 The tunnel goes to one peer at a time. While it is down that peer stays left out, however long:
@@ -18,7 +18,7 @@ LEFT_OUT, LONGEST_LEFT_OUT = 60.0, 900.0
 
 
 @dataclass(frozen=True)
-class HungPeers:
+class Quarantine:
     """By name: until when each is left out, and for how long that was. Make changes with the
     functions below."""
 
@@ -29,16 +29,16 @@ class HungPeers:
         waiting = {peer for peer, (until, _) in self.until.items() if until > now}
         return frozenset(waiting | set(tunnelled if tunnel_down else ()))
 
-    def doubted(self, peers: Iterable[str]) -> bool:
+    def on_probation(self, peers: Iterable[str]) -> bool:
         return any(peer in self.until for peer in peers)
 
 
-def hung(before: HungPeers, peer: str, now: float) -> HungPeers:
+def put(before: Quarantine, peer: str, now: float) -> Quarantine:
     _, last = before.until.get(peer, (0.0, LEFT_OUT / 2))
     length = min(2 * last, LONGEST_LEFT_OUT)
-    return HungPeers({**before.until, peer: (now + length, length)})
+    return Quarantine({**before.until, peer: (now + length, length)})
 
 
-def works(before: HungPeers, peers: Iterable[str]) -> HungPeers:
+def release(before: Quarantine, peers: Iterable[str]) -> Quarantine:
     gone = set(peers)
-    return HungPeers({peer: entry for peer, entry in before.until.items() if peer not in gone})
+    return Quarantine({peer: entry for peer, entry in before.until.items() if peer not in gone})

@@ -57,7 +57,7 @@ class Hints:
     """Data moved since the last reading."""
 
 
-def read(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Reading, Hints]:
+def step(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Reading, Hints]:
     """The new reading and what it suggests. ``now`` in seconds, as in ``before``."""
     flows: dict[int, Flow] = {}
     suspects: set[str] = set()

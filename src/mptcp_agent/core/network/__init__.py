@@ -59,7 +59,7 @@ class Facts:
     """Enough readings with traffic lately: the rates are not of a stream's first moment."""
     round_trip: float = 0.0
     """Seconds, of the slowest path in use while it is not busy; 0 = not measured."""
-    paths: int = 0
+    subflows_per_connection: int = 0
     """Most subflows that one connection has lately had; 0 = not measured."""
 
     def interface(self, name: str) -> Interface | None:

@@ -21,7 +21,7 @@ from ..problem import Problem
 from ..state import Backend, Limits, RouterState
 from . import routing
 from .firewall import Mode, firewall, lan_devices
-from .peers import Choice, PeerAddresses, choose, keeping, resolve, used_families
+from .peers import Choice, PeerAddresses, choose, resolve, used_families, with_address_in_use
 from .proxies import Proxies, proxies, running_choice
 from .sysctls import sysctls
 
@@ -33,7 +33,7 @@ NOTHING = RouterState()
 
 
 @dataclass(frozen=True)
-class Means:
+class Capabilities:
     """What this machine offers: installed engines by name, working firewall back ends (in
     order of preference) and why the others do not work, and where generated files go."""
 
@@ -42,7 +42,7 @@ class Means:
     missing: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/var/etc/mptcp-proxy"
 
-    def lacking(self, config: Config) -> bool:
+    def incomplete(self, config: Config) -> bool:
         """Whether a part was not found that may be found another time."""
         if not config.globals.enabled:
             return False
@@ -68,7 +68,7 @@ def plan(
     config: Config,
     facts: Facts,
     health: Health,
-    means: Means,
+    means: Capabilities,
     in_use: Choice | None = None,
     recovering: bool = False,
     now: RouterState = NOTHING,
@@ -82,7 +82,7 @@ def plan(
     peers = resolve(config.client_peers, facts)
     if in_use is None:
         in_use = running_choice(config, facts, peers, means.builds, means.directory, now.processes)
-    peers = keeping(peers, in_use, facts, health)
+    peers = with_address_in_use(peers, in_use, facts, health)
     choice = choose(peers, wans, health, in_use, recovering)
     told = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, told, means.builds, means.directory)
@@ -94,7 +94,7 @@ def plan(
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
     endpoints = routing.endpoints(config, wans, peers, health, used)
     state = RouterState(
-        endpoints=routing.fitting(endpoints),
+        endpoints=routing.within_kernel_limit(endpoints),
         limits=LIMITS,
         routes=routing.routes(wans, networks, peers, health),
         rules=routing.rules(config, wans, peers),
@@ -154,7 +154,7 @@ def _open_to_all(config: Config) -> bool:
     return config.server is not None and config.server.method == "none"
 
 
-def _backend(config: Config, means: Means) -> tuple[Backend | None, tuple[Problem, ...]]:
+def _backend(config: Config, means: Capabilities) -> tuple[Backend | None, tuple[Problem, ...]]:
     wanted = config.globals.redirect
     for backend in means.backends:
         if wanted in ("auto", backend):

@@ -35,7 +35,7 @@ SOME_MEMORY = 128 << 20
 #: No connection needs more: 1 Gbit/s at 60 ms.
 CEILING = 16 << 20
 #: bit/s below which a rate says that nobody asked for more, not what the links can carry.
-TELLING_RATE = 2_000_000
+MIN_RATE = 2_000_000
 #: Added to the shortest round trip (s): the queue that a busy link has at least.
 QUEUE = 0.010
 #: A server sends what its clients upload on to destinations as far away (s) as this. Not more than
@@ -77,7 +77,7 @@ def sending(config: Config, facts: Facts, present: Values) -> tuple[Values, str]
 def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
     if not facts.round_trip:
         return min(max(present, LEAST_SEND), SEND), "nothing measured yet"
-    paths = max(1, facts.paths)
+    paths = max(1, facts.subflows_per_connection)
     target = _product(facts.send_rate, facts.round_trip) // paths
     reason = (
         f"follows the {facts.send_rate / 1e6:.0f} Mbit/s lately sent over {paths} "
@@ -88,7 +88,7 @@ def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
         target = onward
         reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
     data = data_rate(facts.send_rate, facts.receive_rate)
-    if max(data, facts.receive_rate if onward else 0.0) < TELLING_RATE:
+    if max(data, facts.receive_rate if onward else 0.0) < MIN_RATE:
         return max(present, LEAST_SEND), "stays as it was while little is sent"
     target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts, SEND_SHARE))
     if target < present and not facts.steady:

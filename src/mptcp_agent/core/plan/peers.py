@@ -45,13 +45,13 @@ def resolve(peers: tuple[Peer, ...], facts: Facts) -> tuple[PeerAddresses, ...]:
     )
 
 
-def former(peer: Peer, facts: Facts) -> tuple[str, ...]:
+def previous_addresses(peer: Peer, facts: Facts) -> tuple[str, ...]:
     """Addresses that the peer's names led to before."""
     known = dict(facts.formerly)
     return tuple(a for host in peer.address for a in known.get(host, ()))
 
 
-def keeping(
+def with_address_in_use(
     peers: tuple[PeerAddresses, ...], now: Choice | None, facts: Facts, health: Health
 ) -> tuple[PeerAddresses, ...]:
     """The peers, with the address in use where a name of its peer led there and has another
@@ -63,11 +63,11 @@ def keeping(
     """
 
     def stays(peer: PeerAddresses, now: Choice) -> bool:
-        moved = not health.listening.isdisjoint(peer.addresses)
+        moved = not health.accepting_for_a_while.isdisjoint(peer.addresses)
         return (
             peer.peer.name == now.peer.name
             and now.address not in peer.addresses
-            and now.address in former(peer.peer, facts)
+            and now.address in previous_addresses(peer.peer, facts)
             and now.address not in health.refused
             and not (health.idle and moved)
         )
@@ -123,7 +123,7 @@ def choose(
             for a in peer.addresses
             if a not in health.refused
             and usable_wans(wans, health, a)
-            and (now is None or a == now.address or a in health.listening)
+            and (now is None or a == now.address or a in health.accepting_for_a_while)
         ]
         if reachable:
             same = now is not None and now.peer.name == peer.peer.name and now.address in reachable
@@ -132,10 +132,10 @@ def choose(
     best = found[0] if found else None
     if now is not None and not health.idle:
         kept = [c for c in found if (c.peer.name, c.address) == (now.peer.name, now.address)]
-        if not kept and health.patient:
+        if not kept and health.in_grace_period:
             return None
         best = kept[0] if kept else best
-    if best and recovering and best.address not in health.answering:
+    if best and recovering and best.address not in health.accepting:
         return None  # it soon answers, or is known not to
     return best
 

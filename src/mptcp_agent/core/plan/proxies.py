@@ -22,7 +22,7 @@ from ..config import PACKAGE, Config
 from ..network import Facts
 from ..problem import Problem
 from ..state import File, Process
-from .peers import Choice, PeerAddresses, former
+from .peers import Choice, PeerAddresses, previous_addresses
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def running_choice(
     for choice in (
         Choice(p.peer, a)
         for p in (peers if digests else ())
-        for a in (*p.addresses, *former(p.peer, facts))
+        for a in (*p.addresses, *previous_addresses(p.peer, facts))
     ):
         found = proxies(config, facts, choice, builds, directory)
         if any(p.name == "client" and p.digest in digests for p in found.processes):

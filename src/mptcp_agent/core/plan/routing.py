@@ -127,7 +127,7 @@ def _rule_order(rule: Rule) -> tuple[int, int, int, str]:
     return (rule.priority, rule.family, rule.table, str(rule))
 
 
-def fitting(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+def within_kernel_limit(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     """As many as the kernel takes: rather one address of each WAN than two of some."""
 
     def second(endpoint: Endpoint) -> bool:

@@ -8,7 +8,8 @@ are dealt with here (python-iptables 1.2.0):
 - it commits whenever it likes: autocommit is off, and a table is open for one piece of work.
   Its handle is a socket of the network namespace of the thread that opened it;
 - opening a table creates it in the kernel: ``existing`` says which are there;
-- its Rule, Match and Target cannot be relied on (``core.firewall.iptables_entry``): it gets and gives bytes;
+- its Rule, Match and Target cannot be relied on: it gets and gives bytes
+  (``core.firewall.iptables_entry``);
 - the import takes 24 MB and looks for libraries with ldconfig and gcc: only when first used.
 """
 

@@ -226,5 +226,5 @@ def test_a_file_is_named_and_not_shown() -> None:
     old, new = File("/x", "old s3cr3t"), File("/x", "new s3cr3t")
     change = Change("set", new, old)
     assert describe.change_lines(change) == ("+ file /x",)
-    assert describe.sentence(change) == "set file /x"
+    assert describe.log_line(change) == "set file /x"
     assert "s3cr3t" not in repr(change)

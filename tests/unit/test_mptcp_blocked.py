@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mptcp_agent.core.connections import Proxied
 from mptcp_agent.core.health import mptcp_blocked
-from mptcp_agent.core.health.mptcp_blocked import ENOUGH, PATIENCE, Joins
+from mptcp_agent.core.health.mptcp_blocked import ENOUGH, PATIENCE, BlockedWans
 from mptcp_agent.core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
 
 PEER = "10.1.1.70"
@@ -42,14 +42,14 @@ def plain(cookie: int) -> Proxied:
     return Proxied("client", 0, (sock(cookie, WAN1, None),), "r7000")
 
 
-def after(*readings: tuple[Proxied, ...], usable: frozenset[str] = BOTH) -> Joins:
-    found = Joins()
+def after(*readings: tuple[Proxied, ...], usable: frozenset[str] = BOTH) -> BlockedWans:
+    found = BlockedWans()
     for reading in readings:
-        found = mptcp_blocked.read(found, reading, NAMES, usable)
+        found = mptcp_blocked.update(found, reading, NAMES, usable)
     return found
 
 
-def told(found: Joins) -> list[str]:
+def told(found: BlockedWans) -> list[str]:
     return [f"{p.where}: {p.message}" for p in mptcp_blocked.problems(found)]
 
 
@@ -95,23 +95,24 @@ def test_a_wan_without_an_endpoint_misses_nothing() -> None:
     only = frozenset({"wan1"})
     assert told(after(*[(half(1), half(2))] * 20, usable=only)) == []
     found = after(*[(half(1), half(2))] * PATIENCE)
-    found = mptcp_blocked.read(found, (half(1), half(2)), NAMES, only)
-    assert told(mptcp_blocked.read(found, (half(1), half(2)), NAMES, BOTH)) == [], "it counts anew"
+    found = mptcp_blocked.update(found, (half(1), half(2)), NAMES, only)
+    found = mptcp_blocked.update(found, (half(1), half(2)), NAMES, BOTH)
+    assert told(found) == [], "it counts anew"
 
 
 def test_plain_connections_are_counted_where_they_began() -> None:
     found = after(tuple(plain(c) for c in range(ENOUGH)))
     text = f"wan wan1: {ENOUGH} connections that began here are plain TCP, not MPTCP"
     assert told(found) == [text]
-    again = mptcp_blocked.read(found, tuple(plain(c) for c in range(ENOUGH)), NAMES, BOTH)
+    again = mptcp_blocked.update(found, tuple(plain(c) for c in range(ENOUGH)), NAMES, BOTH)
     assert told(again) == [text], "the same ones"
-    assert told(mptcp_blocked.read(again, (half(5),), NAMES, BOTH)) == []
+    assert told(mptcp_blocked.update(again, (half(5),), NAMES, BOTH)) == []
 
 
 def test_a_join_does_not_excuse_plain_connections() -> None:
     found = after(tuple(plain(c) for c in range(ENOUGH)))
     joined = Proxied("client", 5, (sock(50, WAN1, "join-local"),), "r7000")
-    assert len(told(mptcp_blocked.read(found, (joined,), NAMES, BOTH))) == 1
+    assert len(told(mptcp_blocked.update(found, (joined,), NAMES, BOTH))) == 1
 
 
 def test_the_servers_connections_are_the_clients_matter() -> None:

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mptcp_agent.core.firewall import (
-    DAMAGED,
+    TAMPERED,
     checked,
     checked_devices,
     collapse,
-    damaged,
     only_jumps_differ,
+    tampered,
 )
 from mptcp_agent.core.state import Access, Firewall, Redirect
 from mptcp_agent.errors import FirewallError
@@ -92,11 +92,11 @@ def test_rules_for_the_other_back_end() -> None:
 
 
 def test_damage_equals_nothing_planned_but_keeps_the_jumps() -> None:
-    seen = damaged("nftables", FIREWALL, ("br-lan",))
-    assert seen.redirect and seen.redirect.port == DAMAGED and seen.redirect.jumps == ("br-lan",)
+    seen = tampered("nftables", FIREWALL, ("br-lan",))
+    assert seen.redirect and seen.redirect.port == TAMPERED and seen.redirect.jumps == ("br-lan",)
     with pytest.raises(FirewallError):
         checked(seen, "nftables")
-    only_access = damaged("nftables", replace(FIREWALL, redirect=None), ())
+    only_access = tampered("nftables", replace(FIREWALL, redirect=None), ())
     assert only_access != replace(FIREWALL, redirect=None)
 
 
@@ -107,7 +107,7 @@ def test_when_switching_is_enough() -> None:
 
     assert only_jumps_differ(FIREWALL, switched(FIREWALL))
     assert only_jumps_differ(switched(FIREWALL), FIREWALL)
-    seen = damaged("nftables", FIREWALL, ("br-lan",))
+    seen = tampered("nftables", FIREWALL, ("br-lan",))
     assert only_jumps_differ(seen, switched(seen))
     assert not only_jumps_differ(seen, FIREWALL)
     assert not only_jumps_differ(FIREWALL, FIREWALL)

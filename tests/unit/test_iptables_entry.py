@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core.firewall import DAMAGED, FOREIGN_JUMP, collapse
+from mptcp_agent.core.firewall import FOREIGN_JUMP, TAMPERED, collapse
 from mptcp_agent.core.firewall.iptables_entry import UNKNOWN, XtRule, bare, counters, decode, encode
 from mptcp_agent.core.firewall.iptables_rules import Content, counters_in, firewall_in, tables
 from mptcp_agent.core.state import Access, Family, Firewall, Redirect
@@ -150,7 +150,7 @@ def test_a_table_missing_is_damage(key: tuple[Family, str]) -> None:
     less = {k: content for k, content in TABLES.items() if k != key}
     seen = firewall_in(less, BOTH, None)
     assert seen != FIREWALL
-    assert seen and seen.redirect and seen.redirect.port == DAMAGED
+    assert seen and seen.redirect and seen.redirect.port == TAMPERED
 
 
 def test_what_leads_into_the_chains() -> None:
@@ -173,7 +173,7 @@ def test_what_leads_into_the_chains() -> None:
         replace(into, target=UNKNOWN),
     ):
         assert seen(4, PREROUTING=(into, strange)).jumps == ("br-lan", FOREIGN_JUMP)
-    assert seen(4, OUTPUT=()).port == DAMAGED
+    assert seen(4, OUTPUT=()).port == TAMPERED
     every = [seen(4, PREROUTING=()), seen(6, PREROUTING=()), seen(4, PREROUTING=(into, into))]
     assert all(redirect.port == 1080 for redirect in every)
 

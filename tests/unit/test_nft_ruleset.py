@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcp_agent.core.firewall import DAMAGED, FOREIGN_JUMP
+from mptcp_agent.core.firewall import FOREIGN_JUMP, TAMPERED
 from mptcp_agent.core.firewall.nft_readback import (
     counters_in,
     firewall_in,
@@ -196,7 +196,7 @@ def test_a_rule_that_is_no_jump_of_ours(foreign: dict[str, Any]) -> None:
 def test_anything_else_is_damage(entry: dict[str, Any]) -> None:
     note = parse(noted(jump("br-lan"))).note
     seen = firewall_in(parse(listing(jump("br-lan"), entry, note=note)))
-    assert seen.redirect and seen.redirect.port == DAMAGED and seen.redirect.jumps == ("br-lan",)
+    assert seen.redirect and seen.redirect.port == TAMPERED and seen.redirect.jumps == ("br-lan",)
 
 
 values = st.recursive(
