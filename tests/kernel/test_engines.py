@@ -3,7 +3,7 @@
     lan --lan-- client ==wan1, wan2== server (which also has the destinations, on loopback)
 
 Which engines take part is what is installed; that the two of the set-up are is asserted in
-``test_engine_builds.py``.
+``test_engine_trial.py``.
 """
 
 from __future__ import annotations

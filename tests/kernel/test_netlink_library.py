@@ -36,7 +36,7 @@ def test_the_rest_is_not_loaded() -> None:
         "import pyroute2; assert pyroute2.__version__; assert pyroute2.__path__",
         "import pyroute2; assert not hasattr(pyroute2, 'no_such_thing')",
         "from pyroute2 import netlink; import pyroute2.ndb.main",
-        "from pyroute2 import IPRoute; from mptcp_agent.system import pyroute2_parts as parts; "
+        "from pyroute2 import IPRoute; from mptcp_agent.system.netlink import library as parts; "
         "assert IPRoute is parts.IPRoute",
     ],
 )
@@ -46,7 +46,7 @@ def test_others_find_the_whole_package(code: str) -> None:
 
 def test_a_package_that_is_loaded_already_is_used() -> None:
     python(
-        "import pyroute2; from mptcp_agent.system import pyroute2_parts as parts; "
+        "import pyroute2; from mptcp_agent.system.netlink import library as parts; "
         "assert parts.IPRoute is pyroute2.IPRoute"
     )
 

@@ -107,7 +107,12 @@ SEEN = {"round_trip": 0.06, "subflows_per_connection": 2, "memory": 256 << 20, "
         (BRIDGE_CLIENT, {}, 512, "nothing measured"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 1e6}, 4096, "stays as it was"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6}, 576, "70 Mbit/s lately sent over 2 subflows"),
-        (BRIDGE_CLIENT, {**SEEN, "send_rate": 70e6, "subflows_per_connection": 1}, 1152, "over 1 subflow at a"),
+        (
+            BRIDGE_CLIENT,
+            {**SEEN, "send_rate": 70e6, "subflows_per_connection": 1},
+            1152,
+            "over 1 subflow at a",
+        ),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6}, 256, "10 Mbit/s"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 5e9}, 4096, "5000 Mbit/s"),
         (BRIDGE_CLIENT, {**SEEN, "send_rate": 10e6, "steady": False}, 4096, "measuring"),
