@@ -290,7 +290,7 @@ def test_the_lock_is_waited_for_but_not_for_ever(
 def test_looking_creates_no_table_and_imports_nothing() -> None:
     """On a router with nftables, asking whether there is anything left must cost nothing."""
     code = """
-from mptcp_agent.system.iptables import Iptables
+from mptcp_agent.system.firewall.iptables import Iptables
 import sys
 backend = Iptables()
 assert backend.observe() is None and backend.counters() == ()
@@ -306,8 +306,8 @@ def test_it_works_without_ldconfig() -> None:
     code = """
 import ctypes.util, glob, subprocess
 from mptcp_agent.core.state import *
-from mptcp_agent.system import iptc_tables
-from mptcp_agent.system.iptables import Iptables
+from mptcp_agent.system.firewall import iptc_tables
+from mptcp_agent.system.firewall.iptables import Iptables
 
 libraries = glob.glob("/usr/lib/*/libip4tc.so*") + glob.glob("/usr/lib*/libip4tc.so*")
 iptc_tables._LIBRARY_PATHS = (libraries[0].rpartition("/")[0],)
@@ -328,7 +328,7 @@ print("works")
 
 
 def test_missing_rights_and_programs(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:
-    code = "from mptcp_agent.system.iptables import Iptables; print(Iptables().available())"
+    code = "from mptcp_agent.system.firewall.iptables import Iptables; print(Iptables().available())"
     done = _python(code, "setpriv", "--bounding-set=-net_admin")
     assert "CAP_NET_ADMIN" in done.stdout
     monkeypatch.setitem(sys.modules, "iptc", None)

@@ -179,7 +179,8 @@ def test_nothing_is_needed_of_the_environment(
         monkeypatch.delenv(name)
     monkeypatch.setenv("container", "ujail")
     assert under.available() == ""
-    assert under.observe() == under.apply(REDIRECT)
+    planned = under.apply(REDIRECT)
+    assert under.observe() == planned
 
 
 def test_nft_that_cannot_read_the_table(under: Under, tmp_path: Path) -> None:
