@@ -328,7 +328,9 @@ print("works")
 
 
 def test_missing_rights_and_programs(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:
-    code = "from mptcp_agent.system.firewall.iptables import Iptables; print(Iptables().available())"
+    code = (
+        "from mptcp_agent.system.firewall.iptables import Iptables; print(Iptables().available())"
+    )
     done = _python(code, "setpriv", "--bounding-set=-net_admin")
     assert "CAP_NET_ADMIN" in done.stdout
     monkeypatch.setitem(sys.modules, "iptc", None)

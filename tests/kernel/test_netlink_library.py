@@ -11,7 +11,7 @@ from kernel.namespaces import Namespace, open_files
 from mptcp_agent.system.netlink import library as parts
 from mptcp_agent.system.netlink.routes import Routing
 
-_LOAD = "import sys; import mptcp_agent.system.routes, mptcp_agent.system.endpoints; "
+_LOAD = "import sys; from mptcp_agent.system.netlink import endpoints, routes; "
 
 
 def python(code: str) -> str:
@@ -54,7 +54,7 @@ def test_a_package_that_is_loaded_already_is_used() -> None:
 def test_sockets_and_memory_do_not_grow(router: Namespace) -> None:
     """The agent runs for months. (The heap settles within some thousand calls.)"""
     program = (
-        "import os, mptcp_agent.system.routes as r, mptcp_agent.system.endpoints as e\n"
+        "import os; from mptcp_agent.system.netlink import endpoints as e, routes as r\n"
         "routing, paths = r.Routing(), e.PathManager()\n"
         "def size():\n"
         "    pages = int(open('/proc/self/statm').read().split()[1])\n"

@@ -33,15 +33,15 @@ from unit.examples import (
     Sections,
     config,
     health,
+    plan,
     section,
 )
 
-from mptcp_agent.agent.machine import PARTS, Machine, Observation
+from mptcp_agent.agent.machine import Machine, Observation
 from mptcp_agent.core.diff import Change, diff
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Interface
-from mptcp_agent.core.plan import plan
-from mptcp_agent.core.state import RouterState
+from mptcp_agent.core.state import KERNEL_PARTS, RouterState
 
 #: The last has a dot, as VLANs have: its sysctls are spelled with slashes.
 DEVICES = {"wan1": "eth1", "wan2": "wwan0", "wan3": "eth0.2"}
@@ -150,16 +150,16 @@ class Agent:
         backends, _ = self.machine.backends("nftables")
         directory = str(stage.path(DIRECTORIES[1]))
         self.means = replace(MEANS, backends=backends, directory=directory)
-        self.sight = Observation()
+        self.seen = Observation()
 
     def changes(self, shape: Shape, interfaces: tuple[Interface, ...]) -> tuple[Change, ...]:
-        self.sight = self.machine.observe(self.sight, PARTS)
-        assert self.sight.problems == ()
-        facts = replace(self.sight.facts, interfaces=interfaces)
+        self.seen = self.machine.observe(self.seen, KERNEL_PARTS)
+        assert self.seen.problems == ()
+        facts = replace(self.seen.facts, interfaces=interfaces)
         planned = plan(config(shape.sections), facts, shape.health, self.means).state
         # Processes are procd's, not the machine's.
         self.planned = replace(planned, processes=())
-        return diff(self.sight.observed.state, self.planned)
+        return diff(self.seen.state, self.planned)
 
     def apply(self, changes: tuple[Change, ...]) -> None:
         assert self.machine.apply(changes) == ()

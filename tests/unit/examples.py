@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mptcp_agent.core import plan as planning
 from mptcp_agent.core.config import Config, reader
 from mptcp_agent.core.health import Health, PathHealth, PathState
 from mptcp_agent.core.network import Facts, Interface, Link
-from mptcp_agent.core.plan import Capabilities
 from mptcp_agent.core.problem import Problem
+from mptcp_agent.core.snapshot import Capabilities, Choice, ProcessView, Snapshot
+from mptcp_agent.core.state import RouterState
 from mptcp_agent.engines import Build
 
 SCHEMAS = Path(__file__).parents[2] / "schema"
@@ -137,6 +139,35 @@ SING_BOX = Build("sing-box", "/usr/bin/sing-box", "/usr/bin/sing-box", "1.14.4",
 MEANS = Capabilities(builds={"sing-box": SING_BOX}, backends=("nftables",))
 
 READY = Health(redirector=True)
+RUNNING = (ProcessView("client", True, 4711), ProcessView("server", True, 4712))
+
+
+def snapshot(
+    config: Config | None,
+    facts: Facts,
+    seen: Health = READY,
+    capabilities: Capabilities = MEANS,
+    in_use: Choice | None = None,
+    recovering: bool = False,
+    now: RouterState | None = None,
+) -> Snapshot:
+    """One moment of a router on which procd has not been heard of unless the router as it is
+    (``now``) is given."""
+    return Snapshot(
+        config=config,
+        capabilities=capabilities,
+        facts=facts,
+        health=seen,
+        observed=now or RouterState(),
+        processes=RUNNING if now else None,
+        in_use=in_use,
+        recovering=recovering,
+    )
+
+
+def plan(*of: Any, **more: Any) -> planning.Plan:
+    """The plan for a ``snapshot`` of these."""
+    return planning.plan(snapshot(*of, **more))
 
 
 def health(*down: tuple[str, str], up: Iterable[tuple[str, str]] = ()) -> Health:

@@ -24,14 +24,15 @@ from unit.examples import (
     Sections,
     config,
     health,
+    plan,
     router,
     section,
 )
 
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Facts, Interface
-from mptcp_agent.core.plan import Plan, plan
-from mptcp_agent.core.plan.peers import Choice
+from mptcp_agent.core.plan import Plan
+from mptcp_agent.core.snapshot import Choice
 from mptcp_agent.core.state import RouterState
 
 NEAR1, NEAR2 = "10.1.1.70", "10.2.2.70"

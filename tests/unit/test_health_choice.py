@@ -24,13 +24,13 @@ from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts, Interface
 from mptcp_agent.core.network.wans import WanLink, wan_links
 from mptcp_agent.core.plan.peers import (
-    Choice,
     choose,
     failed_wans,
     resolve,
     usable_wans,
     with_address_in_use,
 )
+from mptcp_agent.core.snapshot import Choice
 from mptcp_agent.core.state import family
 
 WAN3 = Interface("wan3", "wwan0", True, ("100.64.3.9/30", "2001:db8:3::9/64"), (), "dhcp")

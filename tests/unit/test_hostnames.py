@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ class Dns:
         return self.answers.get(name, ())
 
     def names(self) -> Names:
-        return Names(lambda *parts: self.looks.extend(parts), str(self.path), self.ask)
+        changed = partial(self.looks.append, "changed")
+        settled = partial(self.looks.append, "settled")
+        return Names(changed, settled, str(self.path), self.ask)
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def answered(dns: Dns, *answers: tuple[str, ...]) -> Names:
 
     async def give(answer: tuple[str, ...]) -> None:
         dns.answers["vps.example"] = answer
-        names.ready(config(BY_NAME), ())
+        names.request(config(BY_NAME), ())
         asked = len(dns.asked)
         await until(lambda: len(dns.asked) > asked)
         await until(lambda: dns.path.exists() and set(answer) == set(saved(dns)[0]))
@@ -99,13 +102,13 @@ def test_answers_and_those_before(dns: Dns) -> None:
     names = answered(dns, ("10.1.1.70",), ("10.1.1.71", "10.1.1.72"), ("10.1.1.70",))
     assert resolved(names) == {"vps.example": ("10.1.1.70",)}
     assert formerly(names) == {"vps.example": ("10.1.1.71", "10.1.1.72")}
-    assert dns.looks == ["interfaces"] * 3
+    assert dns.looks == ["changed"] * 3
     assert set(dns.asked) == {"vps.example"}
 
 
 def test_the_order_of_an_answer_is_no_news(dns: Dns) -> None:
     answered(dns, ("10.1.1.70", "10.1.1.71"), ("10.1.1.71", "10.1.1.70"))
-    assert dns.looks == ["interfaces"]
+    assert dns.looks == ["changed"]
 
 
 def test_earlier_answers_are_bounded(dns: Dns) -> None:
@@ -120,9 +123,9 @@ def test_answers_outlive_the_agent(dns: Dns) -> None:
     again = dns.names()
     assert resolved(again) == {"vps.example": ("10.1.1.71",)}
     assert formerly(again) == {"vps.example": ("10.1.1.70",)}
-    assert again.ready(config(BY_NAME), CLIENT)
+    assert again.request(config(BY_NAME), CLIENT)
     dns.path.unlink()
-    assert not dns.names().ready(config(BY_NAME), CLIENT)
+    assert not dns.names().request(config(BY_NAME), CLIENT)
 
 
 def test_the_file_is_written_only_when_an_answer_changes(dns: Dns) -> None:
@@ -131,7 +134,7 @@ def test_the_file_is_written_only_when_an_answer_changes(dns: Dns) -> None:
     again = dns.names()
 
     async def steps() -> None:
-        again.ready(config(BY_NAME), ())
+        again.request(config(BY_NAME), ())
         asked = len(dns.asked)
         await until(lambda: len(dns.asked) > asked)
 
@@ -167,7 +170,7 @@ def test_what_the_file_holds_of_others_is_not_kept_for_ever(dns: Dns) -> None:
     names = dns.names()
 
     async def steps() -> None:
-        names.ready(config(other), ())
+        names.request(config(other), ())
         await until(lambda: "other.example" in dns.path.read_text())
 
     during(names, steps)
@@ -191,7 +194,7 @@ def test_whether_a_configuration_may_come_into_force(
     dns: Dns, sections: Sections, running: tuple[Running, ...] | None, ready: bool
 ) -> None:
     names = dns.names()
-    assert names.ready(config(sections), running) == ready
+    assert names.request(config(sections), running) == ready
     assert (names.waiting is None) == ready
     if names.waiting:
         assert "no answer yet for vps.example" in str(names.waiting)
@@ -205,13 +208,13 @@ def test_the_wait_ends_with_an_answer_or_after_some_failures(
     names = dns.names()
 
     async def steps() -> None:
-        assert not names.ready(config(BY_NAME), CLIENT)
+        assert not names.request(config(BY_NAME), CLIENT)
         if answer:
             await until(lambda: bool(dns.asked))
             dns.answers["vps.example"] = answer
-        await until(lambda: "means" in dns.looks)
+        await until(lambda: "settled" in dns.looks)
         assert answer or len(dns.asked) >= TRIES
-        assert names.ready(config(BY_NAME), CLIENT)
+        assert names.request(config(BY_NAME), CLIENT)
         assert names.waiting is None
 
     during(names, steps)

@@ -19,12 +19,13 @@ from unit.examples import (
     READY,
     Sections,
     config,
+    plan,
     router,
     section,
 )
 
-from mptcp_agent.core.network import Facts
-from mptcp_agent.core.plan import buffers, plan
+from mptcp_agent.core.network import Facts, Measured
+from mptcp_agent.core.plan import buffers
 from mptcp_agent.core.state import Sysctl
 
 
@@ -82,10 +83,7 @@ def test_buffer_limits_once_set_stay(
 ) -> None:
     facts = replace(
         BRIDGE,
-        send_rate=sent,
-        receive_rate=received,
-        round_trip=trip,
-        subflows_per_connection=paths,
+        measured=Measured(sent, received, False, trip, paths),
         memory=memory,
     )
     for wanted in (buffers.receiving, buffers.sending):
@@ -98,7 +96,7 @@ def test_buffer_limits_once_set_stay(
             assert settled[2] <= max(share, buffers.LEAST_SEND)
 
 
-SEEN = {"round_trip": 0.06, "subflows_per_connection": 2, "memory": 256 << 20, "steady": True}
+SEEN = {"round_trip": 0.06, "subflows_per_connection": 2, "steady": True}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,7 @@ SEEN = {"round_trip": 0.06, "subflows_per_connection": 2, "memory": 256 << 20, "
     ],
 )
 def test_what_may_be_sent_ahead(role: Sections, seen: dict[str, float], kib: int, why: str) -> None:
-    facts = replace(BRIDGE, **seen)  # type: ignore[arg-type]
+    facts = replace(BRIDGE, measured=Measured(**seen))  # type: ignore[arg-type]
     (low, start, most), reason = buffers.sending(config(role), facts, (4096, 16384, 4 << 20))
     assert (low, start, most) == (4096, 16384, kib << 10)
     assert why in reason
@@ -149,7 +147,7 @@ def test_what_arrives_behind_a_hole_has_room(
 
 
 def test_fast_links_leave_more_behind_a_hole() -> None:
-    facts = replace(BRIDGE, memory=4 << 30, receive_rate=300e6, round_trip=0.04)
+    facts = replace(BRIDGE, memory=4 << 30, measured=Measured(receive_rate=300e6, round_trip=0.04))
     _, start, _ = buffers.receiving(config(BRIDGE_CLIENT), facts, (4096, 131072, 6 << 20))[0]
     assert 4 * 2 * 300e6 / 8 * 0.05 <= start == 15 << 20
 

@@ -33,6 +33,7 @@ from unit.examples import (
     Sections,
     config,
     health,
+    plan,
     router,
     section,
 )
@@ -40,7 +41,8 @@ from unit.examples import (
 from mptcp_agent.core import describe
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Facts, Interface
-from mptcp_agent.core.plan import Capabilities, Plan, plan
+from mptcp_agent.core.plan import Plan
+from mptcp_agent.core.snapshot import Capabilities
 
 PLANS = Path(__file__).parent / "plans"
 

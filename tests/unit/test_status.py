@@ -24,15 +24,18 @@ from unit.examples import (
     LOOPBACK,
     MEANS,
     READY,
+    RUNNING,
     SECRET,
     WAN2,
     WANS,
     Sections,
     health,
+    plan,
     read,
     router,
     schema,
     section,
+    snapshot,
 )
 
 from mptcp_agent.agent.publisher import plan_document
@@ -40,24 +43,16 @@ from mptcp_agent.core.config import Config
 from mptcp_agent.core.diff import diff
 from mptcp_agent.core.health import Health, PathHealth
 from mptcp_agent.core.network import Facts
-from mptcp_agent.core.plan import Capabilities, plan
 from mptcp_agent.core.problem import Problem
-from mptcp_agent.core.snapshot import (
-    DeviceTraffic,
-    Event,
-    Observed,
-    ProcessView,
-    Sampled,
-    State,
-    View,
-)
+from mptcp_agent.core.sampled import DeviceTraffic, Sampled
+from mptcp_agent.core.snapshot import Capabilities, ProcessView
 from mptcp_agent.core.state import Limits, RouterState
 from mptcp_agent.core.status import document, judge, wan_states
+from mptcp_agent.core.view import Event, State, View
 
 STATUS = Draft202012Validator(schema("status"))
 PLAN = Draft202012Validator(schema("plan"))
 
-RUNNING = (ProcessView("client", True, 4711), ProcessView("server", True, 4712))
 DARK = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, down=["eth1", "eth2"])
 ONE = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, down=["eth1"])
 PATHS = tuple((w, a) for w in WANS for a in ("10.1.1.70", "10.2.2.70"))
@@ -77,22 +72,11 @@ def view(
     **more: Any,
 ) -> View:
     """The view of a router on which all that was planned is in place."""
-    config: Config | None = None
-    problems: tuple[Problem, ...] = ()
-    planned = plan(Config(read({})[0].globals), facts, seen, means)
-    if sections is not None:
-        config, problems = read(sections)
-        planned = plan(config, facts, seen, means)
-    found = View(
-        config=config,
-        facts=facts,
-        health=seen,
-        plan=planned,
-        observed=Observed(planned.state),
-        problems=(*problems, *planned.problems),
-        processes=RUNNING,
-    )
-    return replace(found, **more)
+    config, problems = read(sections) if sections is not None else (None, ())
+    before = snapshot(config, facts, seen, means)
+    planned = plan(config or Config(read({})[0].globals), facts, seen, means)
+    now = replace(before, observed=planned.state, processes=RUNNING, problems=problems)
+    return View(replace(now, **more), planned)
 
 
 # --- The state in a word -----------------------------------------------------------------------
@@ -171,12 +155,12 @@ JUDGED: list[tuple[View, State, str]] = [
     ),
     # planned, and the firewall did not take it
     (
-        view(BRIDGE_CLIENT, observed=Observed()),
+        view(BRIDGE_CLIENT, observed=RouterState()),
         "bypassed",
         "the redirect is not in place; the LAN goes out directly",
     ),
     (
-        view(BLOCK, BRIDGE, health(*PATHS), observed=Observed()),
+        view(BLOCK, BRIDGE, health(*PATHS), observed=RouterState()),
         "bypassed",
         "no peer answers; the LAN goes out directly",
     ),
@@ -307,7 +291,6 @@ views = st.builds(
     st.sampled_from([MEANS, Capabilities()]),
     processes=st.sampled_from([RUNNING, RUNNING[:1], (), (ProcessView("client", False, None),)]),
     sampled=samples,
-    history=st.lists(events, max_size=3).map(tuple),
 )
 
 
@@ -319,19 +302,24 @@ views = st.builds(
         + [plan(read(s)[0], BRIDGE, READY, MEANS).state for s in (BRIDGE_BOTH, ISP_CLIENT)]
     ),
     times,
+    st.lists(events, max_size=3),
 )
 def test_the_document_fits_its_schema_and_shows_no_secret(
-    seen: View, said: tuple[Problem, ...] | None, observed: RouterState | None, now: float
+    seen: View,
+    said: tuple[Problem, ...] | None,
+    observed: RouterState | None,
+    now: float,
+    history: list[Event],
 ) -> None:
     if said is not None:
-        seen = replace(seen, problems=said)
+        seen = replace(seen, snapshot=replace(seen.snapshot, problems=said))
     if observed is not None:
-        seen = replace(seen, observed=Observed(observed))
+        seen = replace(seen, snapshot=replace(seen.snapshot, observed=observed))
     state, reason = judge(seen)
     assert reason
-    found = document(seen, now, state, reason, now)
+    found = document(seen, now, state, reason, now, history)
     STATUS.validate(found)
-    changes = diff(seen.observed.state, seen.plan.state)
+    changes = diff(seen.snapshot.observed, seen.plan.state)
     previewed = plan_document(changes, seen.problems)
     PLAN.validate(previewed)
     # As ubus will carry it, and without a password.

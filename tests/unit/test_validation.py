@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from unit.examples import BRIDGE_BOTH, ISP, ISP_CLIENT, MEANS, READY, SECRET, config
+from unit.examples import BRIDGE_BOTH, ISP, ISP_CLIENT, MEANS, READY, SECRET, config, plan
 
 from mptcp_agent.cli.validation import check_generated, load_schema
-from mptcp_agent.core.plan import plan
 from mptcp_agent.errors import FileError
 
 

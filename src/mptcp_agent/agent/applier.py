@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import Any
 
 from ..core import describe
-from ..core.diff import Change, Item
+from ..core.diff import Change
+from ..core.plan.proxies import runnable
 from ..core.problem import Problem
-from ..core.state import File, Firewall, Process, RouterState
+from ..core.state import Process, RouterState
 from ..errors import AgentError, ServiceError
 from ..system.ubus.services import Services
 from .machine import Machine
@@ -43,12 +44,6 @@ class Applier:
 
     def problems(self) -> tuple[Problem, ...]:
         return (*([self._restoring] if self._restoring else ()), *self.retries.problems())
-
-    def runnable(
-        self, planned: Iterable[Process], running: tuple[Process, ...]
-    ) -> tuple[Process, ...]:
-        """The planned processes as they can be for now, see ``runnable``."""
-        return runnable(planned, running, self.retries.failing())
 
     async def apply(
         self, changes: tuple[Change, ...], planned: RouterState, running: tuple[Process, ...]
@@ -96,20 +91,3 @@ class Applier:
             self._settled, self._restoring = True, None
         except AgentError as error:
             self._restoring = Problem("sysctl", str(error))
-
-
-def runnable(
-    planned: Iterable[Process], running: tuple[Process, ...], failing: Iterable[Item]
-) -> tuple[Process, ...]:
-    """The planned processes, given what failed. One whose file could not be written stays as it
-    is: a running proxy with yesterday's settings beats one that does not start. None is started
-    behind a firewall that does not stand: anybody could use it."""
-    failing = tuple(failing)
-    before = {p.name: p for p in running}
-    unwritten = {item.path for item in failing if isinstance(item, File)}
-    open_ = any(isinstance(item, Firewall) for item in failing)
-    found = [
-        before.get(p.name) if p.config_path in unwritten or (open_ and p.name not in before) else p
-        for p in planned
-    ]
-    return tuple(p for p in found if p is not None)

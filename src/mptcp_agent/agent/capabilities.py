@@ -8,8 +8,8 @@ from typing import Any
 
 from ..core.config import PACKAGE, Config, firewall_zone, reader
 from ..core.config.options import Schema
-from ..core.plan import Capabilities
 from ..core.problem import Problem
+from ..core.snapshot import Capabilities
 from ..engines import ENGINES, Build
 from ..errors import BusError
 from ..system import files

@@ -17,13 +17,14 @@ from ..core.firewall import CHAIN, FirewallBackend, only_jumps_differ
 from ..core.network import Facts
 from ..core.plan.sysctls import keys
 from ..core.problem import Problem
-from ..core.snapshot import Observed
 from ..core.state import (
+    KERNEL_PARTS,
     Backend,
     Endpoint,
     File,
     Firewall,
     Limits,
+    Part,
     Process,
     Route,
     RouterState,
@@ -38,24 +39,20 @@ from ..system.firewall.nftables import Nftables
 from ..system.netlink.endpoints import PathManager
 from ..system.netlink.routes import Routing
 
-#: Parts that are looked at on their own. ``links`` (and addresses) decide what is dead, and are
-#: read in a millisecond; ``routing`` is routes, rules, endpoints and limits, several times that.
-PARTS = frozenset({"links", "routing", "firewall", "files", "sysctls"})
 
-
-def part_of(item: Item) -> str:
-    """The part in which a change of the item shows; "" for what is not the kernel's."""
+def part_of(item: Item) -> Part:
+    """The part in which a change of the item shows."""
     match item:
         case Firewall():
-            return "firewall"
+            return Part.FIREWALL
         case File():
-            return "files"
+            return Part.FILES
         case Sysctl():
-            return "sysctls"
+            return Part.SYSCTLS
         case Process():
-            return ""
+            return Part.SERVICES
         case _:
-            return "routing"
+            return Part.ROUTING
 
 
 #: Key of the path manager's limits among the remembered values.
@@ -64,12 +61,12 @@ _LIMITS = "mptcp limits"
 
 @dataclass(frozen=True)
 class Observation:
-    """One look: the kernel's share of the facts, what is ours, and what could not be read."""
+    """One look: the kernel's share of the facts, what is ours, and what could not be read, by
+    part."""
 
     facts: Facts = field(default_factory=Facts)
-    observed: Observed = field(default_factory=Observed)
-    problems: tuple[tuple[str, Problem], ...] = ()
-    """By part."""
+    state: RouterState = field(default_factory=RouterState)
+    problems: tuple[tuple[Part, Problem], ...] = ()
 
 
 class Machine:
@@ -117,13 +114,12 @@ class Machine:
             missing[name] = why
         return (), missing
 
-    def observe(self, before: Observation, parts: frozenset[str]) -> Observation:
+    def observe(self, before: Observation, parts: frozenset[Part]) -> Observation:
         """Look at ``parts`` again; the others stay as they were."""
-        facts, state = before.facts, before.observed.state
-        foreign = before.observed.foreign
+        facts, state = before.facts, before.state
         problems = {part: p for part, p in before.problems if part not in parts}
 
-        def look(part: str, where: str, reading: Callable[[], None]) -> None:
+        def look(part: Part, where: str, reading: Callable[[], None]) -> None:
             if part not in parts:
                 return
             try:
@@ -135,13 +131,13 @@ class Machine:
             nonlocal facts, parts
             found = self._routing.links()
             if {link.name for link in found} != {link.name for link in facts.links}:
-                parts |= {"sysctls"}  # a new device has settings of its own
+                parts |= {Part.SYSCTLS}  # a new device has settings of its own
             facts = replace(facts, links=found, addresses=self._routing.addresses())
 
         def routing() -> None:
-            nonlocal state, foreign
+            nonlocal state
             routes, rules = self._routing.observe()
-            endpoints, foreign = self._paths.observe()
+            endpoints, _ = self._paths.observe()
             state = replace(
                 state,
                 routes=routes,
@@ -158,11 +154,11 @@ class Machine:
                 try:
                     found = self._backends[name].observe()
                 except AgentError as error:  # the other one is seen all the same
-                    problems["firewall"] = Problem("firewall", str(error))
+                    problems[Part.FIREWALL] = Problem("firewall", str(error))
                     found = kept.get(name)
                 if found is not None:
                     state = replace(state, firewalls=(*state.firewalls, found))
-                elif name != self._chosen and "firewall" not in problems:
+                elif name != self._chosen and Part.FIREWALL not in problems:
                     self._watched.discard(name)
 
         def generated() -> None:
@@ -179,12 +175,12 @@ class Machine:
             facts = replace(facts, sysctls=values, memory=facts.memory or memory_total())
             state = replace(state, sysctls=tuple(Sysctl(k, v) for k, v in values))
 
-        look("links", "kernel", links)
-        look("routing", "kernel", routing)
-        look("firewall", "firewall", firewall)
-        look("files", self._config_directory, generated)
-        look("sysctls", "sysctl", sysctls)
-        return Observation(facts, Observed(state, foreign), tuple(sorted(problems.items())))
+        look(Part.LINKS, "kernel", links)
+        look(Part.ROUTING, "kernel", routing)
+        look(Part.FIREWALL, "firewall", firewall)
+        look(Part.FILES, self._config_directory, generated)
+        look(Part.SYSCTLS, "sysctl", sysctls)
+        return Observation(facts, state, tuple(sorted(problems.items(), key=lambda p: p[0].value)))
 
     def redirected(self) -> tuple[int, int]:
         """Packets (one for each connection) and bytes the redirect rule has seen; (0, 0)
@@ -324,8 +320,8 @@ class Machine:
         Looks for itself instead of trusting anybody's memory, so that it works after a crash
         and with no agent running.
         """
-        sight = self.observe(Observation(), PARTS)
-        state = sight.observed.state
+        seen = self.observe(Observation(), KERNEL_PARTS)
+        state = seen.state
         changes = [
             *(Change("remove", f) for f in state.firewalls),
             *(Change("remove", e) for e in state.endpoints),
@@ -343,7 +339,7 @@ class Machine:
             files.remove_empty(self._state_directory)
         except AgentError as error:
             failed.append(str(error))
-        return (*(str(p) for _, p in sight.problems), *failed)
+        return (*(str(p) for _, p in seen.problems), *failed)
 
 
 def _limits_text(limits: Limits) -> str:

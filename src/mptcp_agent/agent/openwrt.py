@@ -11,7 +11,7 @@ from ..core.config import Config
 from ..core.config.options import Schema
 from ..core.network import Interface, netifd
 from ..core.problem import Problem
-from ..core.state import Process
+from ..core.state import UBUS_PARTS, Part, Process
 from ..errors import AgentError, BusError
 from ..system.ubus.bus import Bus
 from ..system.ubus.services import Running, Services
@@ -19,26 +19,25 @@ from .capabilities import read_config
 
 log = logging.getLogger(__name__)
 
-#: Parts of the router that are asked for here.
-ASKED = frozenset({"config", "interfaces", "services"})
 _OBJECTS = ("uci", "network.interface", "service")
 
 
 class Daemons:
     """The connection to ubus and what was heard over it. Used in the loop's thread only.
 
-    ``look`` is called with the parts to look at again; ``connected`` after each (re)connect.
+    ``request`` is called with the parts to look at again; ``connected`` after each (re)connect.
     """
 
     def __init__(
-        self, bus: Bus, schema: Schema, look: Callable[..., None], connected: Callable[[], None]
+        self, bus: Bus, schema: Schema, request: Callable[..., None], connected: Callable[[], None]
     ) -> None:
         self.bus = bus
         self.services = Services(bus.call)
         self._schema = schema
-        self._look = look
+        self._request = request
         self._connected = connected
-        self._silent: dict[str, Problem] = {}
+        self._silent: dict[Part | None, Problem] = {}
+        """By part; None is ubusd itself."""
         self._config_problems: tuple[Problem, ...] = ()
         self.config: Config | None = None
         """None until uci has answered once, as are the next two."""
@@ -49,9 +48,6 @@ class Daemons:
     @property
     def problems(self) -> tuple[Problem, ...]:
         return (*self._config_problems, *self._silent.values())
-
-    def process(self, name: str) -> Running | None:
-        return next((r for r in self.running or () if r.name == name), None)
 
     # --- Connection ------------------------------------------------------------------------
 
@@ -64,12 +60,12 @@ class Daemons:
             self.bus.listen(("network.interface", "ubus.object.add"), self._on_event)
             self._connected()
         except BusError as error:
-            self._silent["ubus"] = Problem("ubus", str(error))
+            self._silent[None] = Problem("ubus", str(error))
             self.bus.disconnect(orderly=False)
             return
-        self._silent.pop("ubus", None)
+        self._silent.pop(None, None)
         asyncio.get_running_loop().add_reader(self.bus.fileno(), self._readable)
-        self._look(*ASKED)
+        self._request(*UBUS_PARTS)
         log.info("registered on ubus")
 
     def disconnect(self, *, orderly: bool) -> None:
@@ -83,23 +79,22 @@ class Daemons:
             return
         log.warning("ubusd is gone; the agent goes on, and registers again when it is back")
         self.disconnect(orderly=False)
-        self._look("services")
+        self._request(Part.SERVICES)
 
     def _on_event(self, event: str, data: Mapping[str, object]) -> None:
         if event == "network.interface":
-            self._look("interfaces")
+            self._request(Part.INTERFACES)
         elif event == "ubus.object.add" and data.get("path") in _OBJECTS:
-            self._look(*ASKED)
+            self._request(*UBUS_PARTS)
 
     # --- Questions -------------------------------------------------------------------------
 
-    def ask(self, parts: Iterable[str]) -> bool:
-        """Ask for these parts. True where the configuration is another than before."""
-        before = self.config
+    def ask(self, parts: Iterable[Part]) -> None:
+        """Ask for these parts."""
         for part, where, question in (
-            ("config", "uci", self._ask_uci),
-            ("interfaces", "netifd", self._ask_netifd),
-            ("services", "procd", self._ask_procd),
+            (Part.CONFIG, "uci", self._ask_uci),
+            (Part.INTERFACES, "netifd", self._ask_netifd),
+            (Part.SERVICES, "procd", self._ask_procd),
         ):
             if part in parts and self.bus.connected:
                 try:
@@ -107,7 +102,6 @@ class Daemons:
                     self._silent.pop(part, None)
                 except AgentError as error:
                     self._silent[part] = Problem(where, str(error))
-        return self.config != before
 
     def _ask_uci(self) -> None:
         self.config, self._config_problems = read_config(self.bus.call, self._schema)

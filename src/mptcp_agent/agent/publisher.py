@@ -12,7 +12,7 @@ from ..checks import run_checks
 from ..core import connections, describe, status
 from ..core.diff import Change
 from ..core.problem import Problem
-from ..core.snapshot import Event, State, View
+from ..core.view import Event, State, View
 from ..monitor.sampler import proxied
 from ..system.ubus.bus import Bus
 
@@ -67,13 +67,13 @@ class Publisher:
         view = self._view()
         state, reason = status.judge(view)
         now = time.time()
-        return status.document(
-            view, now, state, reason, self._since if state == self._state else now
-        )
+        since = self._since if state == self._state else now
+        return status.document(view, now, state, reason, since, self.history)
 
     def connections(self) -> dict[str, Any]:
         view = self._view()
-        found = proxied(view.config, view.plan) if view.config else ()
+        config = view.snapshot.config
+        found = proxied(config, view.plan) if config else ()
         return connections.document(found, view.plan.wans)
 
     def plan(self) -> dict[str, Any]:
@@ -93,9 +93,8 @@ class Publisher:
 
     # --- Changes ---------------------------------------------------------------------------
 
-    def publish(self) -> None:
+    def publish(self, view: View) -> None:
         """Compare with what was told last, and tell what is new."""
-        view = self._view()
         state, reason = status.judge(view)
         if state != self._state:
             self._since = time.time()
@@ -117,11 +116,11 @@ class Publisher:
                 self._bus.send(f"{OBJECT}.wan", {"name": name, "state": now, "reason": why})
         self._wans = wans
 
-    def publish_loss(self) -> None:
+    def publish_if_degraded(self, view: View) -> None:
         """Tell at once of a link that was lost, before the router is read back: that is so
         whatever was done about it, and a short loss would be over by then."""
-        if status.judge(self._view())[0] == "degraded":
-            self.publish()
+        if status.judge(view)[0] == "degraded":
+            self.publish(view)
 
     def _tell(self, what: str, before: str, after: str, reason: str) -> None:
         self.history.appendleft(Event(time.time(), what, before, after, reason))

@@ -16,7 +16,7 @@ from ..core.health import mptcp_blocked
 from ..core.plan import buffers
 from ..core.plan.peers import usable_wans
 from ..core.plan.sysctls import RMEM, WMEM, buffer_values
-from ..core.snapshot import View
+from ..core.view import View
 from ..errors import AgentError, BusError
 
 Result = Literal["ok", "warning", "failed"]
@@ -51,7 +51,7 @@ def row(name: str, result: Result, message: str, hint: str = "") -> Row:
 
 
 def _kernel(view: View) -> Iterator[Row]:
-    enabled = view.facts.sysctl("net.mptcp.enabled")
+    enabled = view.snapshot.facts.sysctl("net.mptcp.enabled")
     if enabled is None:
         enabled = _proc("net/mptcp/enabled")
     if enabled is None:
@@ -98,7 +98,7 @@ def _bus(call: Call) -> Iterator[Row]:
 
 
 def _configuration(view: View) -> Iterator[Row]:
-    if view.config is None:
+    if view.snapshot.config is None:
         yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
         return
     for problem in view.problems:
@@ -115,8 +115,8 @@ def _firewall(view: View) -> Iterator[Row]:
         if problem.where in ("firewall", "nftables", "iptables"):
             yield row(problem.where, "failed", problem.message, problem.hint)
     if planned:
-        where = ", ".join(f.backend for f in view.observed.state.firewalls) or "nothing"
-        same = view.observed.state.firewalls == planned
+        where = ", ".join(f.backend for f in view.snapshot.observed.firewalls) or "nothing"
+        same = view.snapshot.observed.firewalls == planned
         yield row(
             "redirect",
             "ok" if same else "failed",
@@ -128,7 +128,7 @@ def _firewall(view: View) -> Iterator[Row]:
 def _engine(view: View) -> Iterator[Row]:
     build = view.plan.proxies.build
     if build is None:
-        if view.config and (view.config.client or view.config.server):
+        if view.snapshot.config and (view.snapshot.config.client or view.snapshot.config.server):
             yield row(
                 "engine",
                 "failed",
@@ -148,7 +148,7 @@ def _engine(view: View) -> Iterator[Row]:
             "install mptcpize, or use the engine sing-box",
         )
     for process in view.plan.state.processes:
-        running = any(p.name == process.name and p.running for p in view.processes)
+        running = view.snapshot.runs(process.name)
         yield row(
             f"process {process.name}",
             "ok" if running else "failed",
@@ -158,6 +158,7 @@ def _engine(view: View) -> Iterator[Row]:
 
 
 def _peers(view: View) -> Iterator[Row]:
+    health = view.snapshot.health
     for peer in view.plan.peers:
         name = f"peer {peer.peer.name}"
         if not peer.addresses:
@@ -171,7 +172,7 @@ def _peers(view: View) -> Iterator[Row]:
         dead = [
             a
             for a in peer.addresses
-            if a in view.health.refused or not usable_wans(view.plan.wans, view.health, a)
+            if a in health.refused or not usable_wans(view.plan.wans, health, a)
         ]
         yield row(
             name,
@@ -195,9 +196,9 @@ def _wans(view: View) -> Iterator[Row]:
 
 def _mptcp_seen(view: View) -> Iterator[Row]:
     """Silent fall-back: connections that should be MPTCP and are not."""
-    for problem in mptcp_blocked.problems(view.sampled.blocked_wans):
+    for problem in mptcp_blocked.problems(view.snapshot.sampled.blocked_wans):
         yield row(f"MPTCP on {problem.where}", "warning", problem.message, problem.hint)
-    counters = dict(view.sampled.counters)
+    counters = dict(view.snapshot.sampled.counters)
     lost = counters.get("MPCapableFallbackACK", 0) + counters.get("MPCapableFallbackSYNACK", 0)
     if lost:
         yield row(
@@ -212,7 +213,7 @@ def _mptcp_seen(view: View) -> Iterator[Row]:
 
 def _buffers(view: View) -> Iterator[Row]:
     for key, least in ((RMEM, buffers.RECEIVE // 4), (WMEM, buffers.LEAST_SEND)):
-        values = buffer_values(view.facts, key)
+        values = buffer_values(view.snapshot.facts, key)
         if values:
             enough = values[2] >= least
             yield row(
@@ -231,10 +232,10 @@ def _filters(view: View) -> Iterator[Row]:
         strict = (
             "1"
             in (
-                view.facts.sysctl(f"net/ipv4/conf/{wan.device}/rp_filter"),
-                view.facts.sysctl("net/ipv4/conf/all/rp_filter"),
+                view.snapshot.facts.sysctl(f"net/ipv4/conf/{wan.device}/rp_filter"),
+                view.snapshot.facts.sysctl("net/ipv4/conf/all/rp_filter"),
             )
-            and view.facts.sysctl(f"net/ipv4/conf/{wan.device}/rp_filter") != "2"
+            and view.snapshot.facts.sysctl(f"net/ipv4/conf/{wan.device}/rp_filter") != "2"
         )
         if wan.up and strict:
             yield row(

@@ -113,7 +113,7 @@ def _check(options: argparse.Namespace) -> int:
     if reply is None:
         one_shot = _one_shot(options.socket)
         rows = [row("agent", "warning", "does not run", "service mptcp-proxy start")]
-        reply = {"checks": rows + run_checks(one_shot.view(), one_shot.call)}
+        reply = {"checks": rows + run_checks(one_shot.view, one_shot.call)}
     reply["checks"] += [row(*found) for found in check_generated(Path(CONFIG_DIRECTORY))]
     _show(options, reply, render.check)
     return 1 if any(r["result"] == "failed" for r in reply["checks"]) else 0

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..agent.capabilities import engine_builds, find_builds, find_capabilities, read_config
-from ..agent.machine import PARTS, Machine, Observation
+from ..agent.machine import Machine, Observation
+from ..agent.snapshots import process_views
 from ..core.config import Config
 from ..core.config.options import Schema, is_address
 from ..core.diff import Change, diff
 from ..core.health import Health
 from ..core.network import Interface, netifd
-from ..core.plan import Plan, plan
+from ..core.plan import plan
 from ..core.problem import Problem
-from ..core.snapshot import ProcessView, View
-from ..core.state import Process
+from ..core.snapshot import Capabilities, Snapshot
+from ..core.state import KERNEL_PARTS, Process
+from ..core.view import View
 from ..errors import AgentError, BusError
 from ..system import processes
 from ..system.files import STATE_DIRECTORY
@@ -31,58 +33,49 @@ class OneShot:
         machine = Machine()
         self.call = bus.call
         problems: list[Problem] = []
-        self._config: Config | None = None
+        config: Config | None = None
         interfaces: tuple[Interface, ...] = ()
         instances: tuple[Process, ...] = ()
-        running: tuple[Running, ...] = ()
+        running: tuple[Running, ...] | None = None
         try:
             bus.connect()
         except BusError as error:
             problems.append(Problem("ubus", str(error)))
         else:
             try:
-                self._config, found = read_config(bus.call, schema)
+                config, found = read_config(bus.call, schema)
                 problems += found
                 interfaces = netifd.interfaces(bus.call("network.interface", "dump", {}))
                 instances, running = Services(bus.call).observe()
             except AgentError as error:
                 problems.append(Problem("ubus", str(error)))
-        sight = machine.observe(Observation(), PARTS)
-        config = self._config
+        seen = machine.observe(Observation(), KERNEL_PARTS)
         names = {a for p in config.client_peers for a in p.address} if config else set()
-        self._facts = replace(
-            sight.facts,
-            interfaces=interfaces,
-            resolved=tuple((n, resolve(n)) for n in sorted(names) if not is_address(n)),
-        )
-        self._observed = replace(
-            sight.observed, state=replace(sight.observed.state, processes=instances)
-        )
-        self._health = Health()
-        self._plan = Plan()
+        health, capabilities = Health(), Capabilities()
         if config:
             if config.client:
-                self._health = Health(redirector=processes.listens(config.client.local_port))
+                health = Health(redirector=processes.listens(config.client.local_port))
             builds = find_builds(config, engine_builds(STATE_DIRECTORY))
-            means = find_capabilities(config, builds, machine)
-            now = self._observed.state
-            self._plan = plan(config, self._facts, self._health, means, now=now)
-        self._processes = tuple(ProcessView(r.name, r.running, r.pid) for r in running)
-        self._problems = (*problems, *(p for _, p in sight.problems), *self._plan.problems)
-        machine.close()
-
-    def view(self) -> View:
-        return View(
-            config=self._config,
-            facts=self._facts,
-            health=self._health,
-            plan=self._plan,
-            observed=self._observed,
-            problems=self._problems,
-            processes=self._processes,
+            capabilities = find_capabilities(config, builds, machine)
+        snapshot = Snapshot(
+            config=config,
+            capabilities=capabilities,
+            facts=replace(
+                seen.facts,
+                interfaces=interfaces,
+                resolved=tuple((n, resolve(n)) for n in sorted(names) if not is_address(n)),
+            ),
+            health=health,
+            observed=replace(seen.state, processes=instances),
+            processes=None if running is None else process_views(running),
+            problems=tuple(problems),
+            failures=tuple(p for _, p in seen.problems),
         )
+        machine.close()
+        self.view = View(snapshot, plan(snapshot))
 
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
         """What an agent would change. Without a configuration nothing is known to change."""
-        changes = diff(self._observed.state, self._plan.state) if self._config else ()
-        return changes, self._problems
+        snapshot = self.view.snapshot
+        changes = diff(snapshot.observed, self.view.plan.state) if snapshot.config else ()
+        return changes, self.view.problems

@@ -1,28 +1,47 @@
-"""What was seen of the router at one moment: the inputs of the status document."""
+"""The router at one moment: all that is planned from, and that status and ``check`` judge by.
+
+A turn of the agent takes one; so does the command line where no agent runs. Whatever was read is
+in it, so nothing that works from it can see another world than the plan did.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from .config import Config
+from ..engines import Build
+from .config import Config, Peer
+from .diff import Item
 from .health import Health
-from .health.mptcp_blocked import BlockedWans
 from .network import Facts
-from .plan import Plan
 from .problem import Problem
-from .state import Endpoint, RouterState
-
-State = Literal["active", "degraded", "bypassed", "blocked", "disabled", "error"]
+from .sampled import Sampled
+from .state import Backend, RouterState
 
 
 @dataclass(frozen=True)
-class Observed:
-    """The machine as read, besides what netifd and procd say."""
+class Choice:
+    """The peer in use and the one address of it that the proxy connects to."""
 
-    state: RouterState = field(default_factory=RouterState)
-    foreign: tuple[Endpoint, ...] = ()
-    """Endpoints that somebody else made."""
+    peer: Peer
+    address: str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this machine offers: installed engines by name, working firewall back ends (in
+    order of preference) and why the others do not work, and where generated files go."""
+
+    builds: Mapping[str, Build] = field(default_factory=dict)
+    backends: tuple[Backend, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/var/etc/mptcp-proxy"
+
+    def incomplete(self, config: Config) -> bool:
+        """Whether a part was not found that may be found another time."""
+        if not config.globals.enabled:
+            return False
+        return not self.backends or any(b.mptcp is None for b in self.builds.values())
 
 
 @dataclass(frozen=True)
@@ -35,68 +54,30 @@ class ProcessView:
 
 
 @dataclass(frozen=True)
-class DeviceTraffic:
-    """Counters of a device (bytes) and the last minutes of rates (bit/s, oldest first)."""
+class Snapshot:
+    """``config`` is the configuration in force; None until uci has answered once."""
 
-    rx_bytes: int = 0
-    tx_bytes: int = 0
-    rx_rates: tuple[int, ...] = ()
-    tx_rates: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """What is read at an interval rather than on events. ``interval`` in seconds."""
-
-    interval: float = 0.0
-    points: int = 0
-    devices: tuple[tuple[str, DeviceTraffic], ...] = ()
-    send_rate: float = 0.0
-    """bit/s that all WANs together have sent at their best, of the last minute."""
-    receive_rate: float = 0.0
-    steady: bool = False
-    """Enough of the last minute's samples saw traffic."""
-    round_trip: float = 0.0
-    """Seconds: the longest of the subflows' shortest round trips; 0 = no subflow."""
-    subflows_per_connection: int = 0
-    """Most subflows of one connection, of the last minute."""
-    subflows: tuple[tuple[str, int], ...] = ()
-    """Subflows by local address."""
-    connections: int = 0
-    server_connections: int = 0
-    server_clients: int = 0
-    counters: tuple[tuple[str, int], ...] = ()
-    """MPTcpExt of /proc/net/netstat."""
-    redirected: tuple[int, int] = (0, 0)
-    """Packets and bytes of the redirect rule."""
-    blocked_wans: BlockedWans = field(default_factory=BlockedWans)
-
-    def device(self, name: str | None) -> DeviceTraffic:
-        return next((t for d, t in self.devices if d == name), DeviceTraffic())
-
-
-@dataclass(frozen=True)
-class Event:
-    """One change worth telling. ``time`` is Unix time."""
-
-    time: float
-    what: str
-    before: str
-    after: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class View:
-    """All of it. ``config`` is None until uci has answered once."""
-
-    config: Config | None
-    facts: Facts
-    health: Health
-    plan: Plan
-    observed: Observed
-    problems: tuple[Problem, ...] = ()
-    processes: tuple[ProcessView, ...] = ()
+    config: Config | None = None
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    facts: Facts = field(default_factory=Facts)
+    health: Health = field(default_factory=Health)
+    observed: RouterState = field(default_factory=RouterState)
+    """What is ours in the kernel, in files and at procd."""
+    processes: tuple[ProcessView, ...] | None = None
+    """None: procd has not answered yet, and nobody knows what runs."""
+    in_use: Choice | None = None
+    """What the redirector was told last; None: by an agent before this one, or nothing."""
+    recovering: bool = False
+    """The plan before chose no peer, and the LAN is not redirected: it is not led into a tunnel
+    before somebody has answered at its other end."""
+    failing: tuple[Item, ...] = ()
+    """What could not be carried out, and waits for another try."""
     sampled: Sampled = field(default_factory=Sampled)
-    history: tuple[Event, ...] = ()
-    """Newest first."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the configuration, and who does not answer."""
+    failures: tuple[Problem, ...] = ()
+    """What could not be read or carried out, and what traffic showed."""
+
+    def runs(self, name: str) -> bool:
+        """Whether a proxy process (client, server) runs."""
+        return any(p.name == name and p.running for p in self.processes or ())

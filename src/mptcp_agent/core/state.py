@@ -13,6 +13,7 @@ that equal things compare equal; the family follows from the text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal
 
 #: Route and rule protocol number of everything the agent installs: unassigned in iproute2's
@@ -160,6 +161,27 @@ class Sysctl:
 
     key: str
     value: str
+
+
+class Part(Enum):
+    """A part of the router that is looked at on its own."""
+
+    LINKS = "links"
+    """Links and addresses: they decide what is dead, and are read in a millisecond."""
+    ROUTING = "routing"
+    """Routes, rules, endpoints and limits: several times that."""
+    FIREWALL = "firewall"
+    FILES = "files"
+    SYSCTLS = "sysctls"
+    CONFIG = "config"
+    INTERFACES = "interfaces"
+    SERVICES = "services"
+
+
+#: What the kernel and the file system say, and what is asked for over ubus.
+KERNEL_PARTS = frozenset({Part.LINKS, Part.ROUTING, Part.FIREWALL, Part.FILES, Part.SYSCTLS})
+UBUS_PARTS = frozenset({Part.CONFIG, Part.INTERFACES, Part.SERVICES})
+EVERY_PART = KERNEL_PARTS | UBUS_PARTS
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .. import __version__
@@ -10,15 +11,15 @@ from .network.wans import WanLink
 from .plan.firewall import Mode
 from .plan.peers import usable_wans
 from .plan.sysctls import BUFFERS, buffer_values
-from .snapshot import Event, State, View
 from .state import Endpoint
+from .view import Event, State, View
 
 Document = dict[str, Any]  # JSON
 
 
 def judge(view: View) -> tuple[State, str]:
     """The state of the whole and its reason, in words for a person."""
-    config = view.config
+    config = view.snapshot.config
     if config is None:
         return "error", _first_error(view) or "the configuration is being read"
     if not config.globals.enabled:
@@ -32,7 +33,7 @@ def judge(view: View) -> tuple[State, str]:
             return "blocked", f"{_why_not_proxied(view)}; LAN TCP is refused, as configured"
         if mode != "proxy":
             return "bypassed", f"{_why_not_proxied(view)}; the LAN goes out directly"
-    elif not any(p.name == "server" and p.running for p in view.processes):
+    elif not view.snapshot.runs("server"):
         return "error", _first_error(view) or "the proxy server does not run"
     lacking = _lacking(view)
     if lacking:
@@ -45,7 +46,7 @@ def _mode(view: View) -> Mode:
     mode = view.plan.mode
     if mode not in ("proxy", "block"):
         return mode
-    return mode if view.observed.state.lan == mode else "bypass"
+    return mode if view.snapshot.observed.lan == mode else "bypass"
 
 
 def _first_error(view: View) -> str:
@@ -59,18 +60,18 @@ def _why_not_proxied(view: View) -> str:
     if plan.choice is None:
         if not any(w.up for w in plan.wans):
             return "no WAN is up"
-        seen = view.health
+        seen = view.snapshot.health
         if not seen.refused and not seen.dead_peers and all(p.state != "down" for p in seen.paths):
             return "the peers have not answered yet"
         return "no peer answers"
-    if not view.health.redirector:
+    if not view.snapshot.health.redirector:
         return "the proxy is starting"
     return _first_error(view) or "the redirect is not in place"
 
 
 def _lacking(view: View) -> str:
     """What keeps a working set-up from being whole."""
-    config = view.config
+    config = view.snapshot.config
     down = [
         f"{w.name} ({w.reason or _cause(view, w)})"
         for w in view.plan.wans
@@ -85,7 +86,7 @@ def _lacking(view: View) -> str:
     if (
         config
         and config.server
-        and not any(p.name == "server" and p.running for p in view.processes)
+        and not view.snapshot.runs("server")
     ):
         return _first_error(view) or "the proxy server does not run"
     return _first_error(view)
@@ -100,7 +101,7 @@ def _working(view: View) -> str:
 
 
 def _paths(view: View, wan: WanLink) -> list[PathHealth]:
-    return [p for p in view.health.paths if p.wan == wan.name]
+    return [p for p in view.snapshot.health.paths if p.wan == wan.name]
 
 
 def _wan_state(view: View, wan: WanLink) -> str:
@@ -129,10 +130,17 @@ def _cause(view: View, wan: WanLink) -> str:
     return latest.cause if latest else ""
 
 
-def document(view: View, now: float, state: State, reason: str, since: float) -> Document:
-    """The whole status; ``now`` and ``since`` are Unix times."""
-    limits = view.observed.state.limits
-    counters = {k: v for k, v in view.sampled.counters if v}
+def document(
+    view: View,
+    now: float,
+    state: State,
+    reason: str,
+    since: float,
+    history: Iterable[Event] = (),
+) -> Document:
+    """The whole status; ``now`` and ``since`` are Unix times, ``history`` is newest first."""
+    limits, sampled = view.snapshot.observed.limits, view.snapshot.sampled
+    counters = {k: v for k, v in sampled.counters if v}
     fallbacks = ("MPCapableFallbackACK", "MPCapableFallbackSYNACK", "MPCapableSYNTXDrop")
     return {
         "version": __version__,
@@ -145,24 +153,24 @@ def document(view: View, now: float, state: State, reason: str, since: float) ->
         "server": _server(view),
         "wans": [_wan(view, wan) for wan in view.plan.wans],
         "mptcp": {
-            "enabled": view.facts.sysctl("net.mptcp.enabled") == "1",
+            "enabled": view.snapshot.facts.sysctl("net.mptcp.enabled") == "1",
             "limits": {
                 "subflows": limits.subflows,
                 "add_addr_accepted": limits.add_addr_accepted,
             }
             if limits
             else None,
-            "connections": view.sampled.connections,
+            "connections": sampled.connections,
             "fallbacks": sum(counters.get(name, 0) for name in fallbacks),
             "counters": counters,
         },
         "buffers": _buffers(view),
-        "sampling": {"interval": view.sampled.interval, "points": view.sampled.points},
+        "sampling": {"interval": sampled.interval, "points": sampled.points},
         "problems": [
             {"where": p.where, "message": p.message, "hint": p.hint, "severity": p.severity}
             for p in view.problems
         ],
-        "history": [_event(e) for e in view.history],
+        "history": [_event(e) for e in history],
     }
 
 
@@ -185,12 +193,16 @@ def _engine(view: View) -> Document | None:
         "name": build.engine,
         "version": build.version,
         "mptcp": how,
-        "processes": [{"name": p.name, "running": p.running, "pid": p.pid} for p in view.processes],
+        "processes": [
+            {"name": p.name, "running": p.running, "pid": p.pid}
+            for p in view.snapshot.processes or ()
+        ],
     }
 
 
 def _client(view: View) -> Document | None:
-    if view.config is None or view.config.client is None or not view.config.globals.enabled:
+    config, health = view.snapshot.config, view.snapshot.health
+    if config is None or config.client is None or not config.globals.enabled:
         return None
     choice = view.plan.choice
     return {
@@ -207,8 +219,8 @@ def _client(view: View) -> Document | None:
                 else "unresolved"
                 if not p.addresses
                 else "down"
-                if p.peer.name in view.health.dead_peers
-                or not any(usable_wans(view.plan.wans, view.health, a) for a in p.addresses)
+                if p.peer.name in health.dead_peers
+                or not any(usable_wans(view.plan.wans, health, a) for a in p.addresses)
                 else "standby",
             }
             for p in view.plan.peers
@@ -218,9 +230,9 @@ def _client(view: View) -> Document | None:
 
 
 def _redirect(view: View) -> Document | None:
-    for firewall in view.observed.state.firewalls:
+    for firewall in view.snapshot.observed.firewalls:
         if firewall.redirect:
-            packets, size = view.sampled.redirected
+            packets, size = view.snapshot.sampled.redirected
             return {
                 "backend": firewall.backend,
                 "port": firewall.redirect.port,
@@ -232,21 +244,22 @@ def _redirect(view: View) -> Document | None:
 
 
 def _server(view: View) -> Document | None:
-    if view.config is None or view.config.server is None or not view.config.globals.enabled:
+    config = view.snapshot.config
+    if config is None or config.server is None or not config.globals.enabled:
         return None
     return {
-        "listen": list(view.config.server.listen),
-        "port": view.config.server.port,
-        "clients": view.sampled.server_clients,
-        "connections": view.sampled.server_connections,
+        "listen": list(config.server.listen),
+        "port": config.server.port,
+        "clients": view.snapshot.sampled.server_clients,
+        "connections": view.snapshot.sampled.server_connections,
     }
 
 
 def _wan(view: View, wan: WanLink) -> Document:
-    traffic = view.sampled.device(wan.device)
+    traffic = view.snapshot.sampled.device(wan.device)
     paths = _paths(view, wan)
     rtts = [p.rtt for p in paths if p.rtt is not None and p.state == "up"]
-    subflows = dict(view.sampled.subflows)
+    subflows = dict(view.snapshot.sampled.subflows)
     return {
         "name": wan.name,
         "interface": wan.section.interface,
@@ -274,7 +287,7 @@ def _wan(view: View, wan: WanLink) -> Document:
             ],
         },
         "endpoints": [
-            _endpoint(e) for e in view.observed.state.endpoints if e.device == wan.device
+            _endpoint(e) for e in view.snapshot.observed.endpoints if e.device == wan.device
         ],
         "subflows": sum(subflows.get(a.address, 0) for a in wan.addresses),
         "rx_bytes": traffic.rx_bytes,
@@ -290,13 +303,13 @@ def _endpoint(endpoint: Endpoint) -> Document:
 
 
 def _buffers(view: View) -> Document:
-    present = {key: buffer_values(view.facts, key) for key in BUFFERS}
+    present = {key: buffer_values(view.snapshot.facts, key) for key in BUFFERS}
     rmem, wmem = (values[2] if values else None for values in present.values())
-    if view.config is None or view.config.globals.buffers == "off":
+    if view.snapshot.config is None or view.snapshot.config.globals.buffers == "off":
         reason = "left alone, as configured"
     else:
         reasons = (
-            f"{name} {BUFFERS[key](view.config, view.facts, values)[1]}"
+            f"{name} {BUFFERS[key](view.snapshot.config, view.snapshot.facts, values)[1]}"
             for name, (key, values) in zip(("receiving:", "sending:"), present.items(), strict=True)
             if values
         )

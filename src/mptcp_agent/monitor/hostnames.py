@@ -30,17 +30,19 @@ FORMER = 64
 
 
 class Names:
-    """``look`` is called with ``interfaces`` when a name has other addresses than before, with
-    ``means`` when ``ready`` shall be asked again. ``path`` is where answers are kept (on a
-    router in memory); it is written only when one changes. ``ask`` resolves a name."""
+    """``changed`` is called when a name has other addresses than before, ``settled`` when
+    ``request`` shall be asked again. ``path`` is where answers are kept (on a router in memory);
+    it is written only when one changes. ``ask`` resolves a name."""
 
     def __init__(
         self,
-        look: Callable[..., None],
+        changed: Callable[[], None],
+        settled: Callable[[], None],
         path: str = f"{files.STATE_DIRECTORY}/{files.NAMES}",
         ask: Callable[[str], tuple[str, ...]] = resolve,
     ) -> None:
-        self._look = look
+        self._changed = changed
+        self._settled = settled
         self._path = path
         self._ask_dns = ask
         self._wanted: frozenset[str] = frozenset()
@@ -57,7 +59,7 @@ class Names:
         resolved, formerly = (tuple(sorted(d.items())) for d in (self._found, self._former))
         return replace(facts, resolved=resolved, formerly=formerly)
 
-    def ready(self, config: Config, running: Iterable[Running] | None) -> bool:
+    def request(self, config: Config, running: Iterable[Running] | None) -> bool:
         """Ask for the names of this configuration now; whether it may come into force.
 
         It waits while a proxy client runs and a name has had neither an answer nor ``TRIES``
@@ -103,7 +105,7 @@ class Names:
             for name in sorted(self._wanted):
                 await self._ask(name)
                 if self._held and not self._open():
-                    self._look("means")
+                    self._settled()
             patience = AGAIN if self._wanted & self._failures.keys() else REFRESH
             try:
                 async with asyncio.timeout(patience):
@@ -123,7 +125,7 @@ class Names:
         earlier = dict.fromkeys((*last, *self._former.get(name, ())))
         self._former[name] = tuple(a for a in earlier if a not in answer)[:FORMER]
         self._found[name] = answer
-        self._look("interfaces")
+        self._changed()
         await asyncio.to_thread(self._save)
 
     # --- Beyond the agent's life -----------------------------------------------------------

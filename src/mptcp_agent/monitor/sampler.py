@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from ..core import connections
 from ..core.config import Config
 from ..core.health import mptcp_blocked
+from ..core.network import Measured
 from ..core.network.wans import WanLink
 from ..core.plan import Plan
 from ..core.plan.buffers import MIN_RATE, data_rate
-from ..core.snapshot import DeviceTraffic, Sampled
+from ..core.sampled import DeviceTraffic, Sampled
 from ..core.sockets import TcpSocket
 from ..core.state import Endpoint
 from ..errors import AgentError
@@ -81,11 +82,13 @@ class Sampler:
             interval=INTERVAL,
             points=POINTS,
             devices=devices,
-            send_rate=sum(max(t.tx_rates[-RECENT:], default=0) for _, t in devices),
-            steady=self._steady(devices),
-            receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
-            round_trip=self._round_trip(found),
-            subflows_per_connection=max(self._paths),
+            measured=Measured(
+                send_rate=sum(max(t.tx_rates[-RECENT:], default=0) for _, t in devices),
+                receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
+                steady=self._steady(devices),
+                round_trip=self._round_trip(found),
+                subflows_per_connection=max(self._paths),
+            ),
             subflows=tuple(sorted(by_address.items())),
             connections=sum(1 for c in found if c.token),
             server_connections=len(served),
@@ -133,7 +136,7 @@ class Sampler:
         for sock in (s for c in found for s in c.sockets if s.info.min_rtt):
             key = f"{sock.local} {sock.remote}"
             shortest[key] = min(shortest.get(key, sock.info.min_rtt), sock.info.min_rtt)
-        return max(shortest.values()) / 1e6 if shortest else self.sampled.round_trip
+        return max(shortest.values()) / 1e6 if shortest else self.sampled.measured.round_trip
 
     def _traffic(self, device: str, rx: int, tx: int) -> DeviceTraffic:
         now = time.monotonic()

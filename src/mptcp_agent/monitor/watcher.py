@@ -25,7 +25,7 @@ from ..core.health.quarantine import Quarantine
 from ..core.network.wans import WanLink
 from ..core.plan import Plan
 from ..core.sockets import TcpSocket
-from ..core.state import family
+from ..core.state import Part, family
 from ..errors import AgentError
 from ..system import counters, probes, processes
 from ..system.netlink import diag
@@ -60,7 +60,7 @@ class Watcher:
     def __init__(self, look: Callable[..., None], restart: Callable[[], None]) -> None:
         self._look = look
         self._restart = restart
-        self._prober = Prober(lambda: look("health"))
+        self._prober = Prober(lambda: look())
         self._worker = ThreadPoolExecutor(1, "watcher")
         self._plan = Plan()
         self._config: Config | None = None
@@ -106,7 +106,7 @@ class Watcher:
             in_grace_period=now - self._reached_at < FAILOVER_GRACE,
         )
 
-    def opened(self) -> int:
+    def connections_opened(self) -> int:
         """TCP connections of this router so far, the agent's own probes of paths left out."""
         return counters.tcp_opened() - self._prober.attempts
 
@@ -116,7 +116,7 @@ class Watcher:
             self._reached_at = time.monotonic()
         if self._plan.choice and not plan.choice:
             later = asyncio.get_running_loop().call_later
-            later(FAILOVER_GRACE + 0.1, self._look, "health")
+            later(FAILOVER_GRACE + 0.1, self._look)
         self._config, self._plan = config, plan
         if plan.choice and plan.choice.address != self._tunnel_to:
             self._tunnel_to = plan.choice.address
@@ -168,7 +168,7 @@ class Watcher:
         self._unwatch(pid)
         if pid == self._pids.get("client"):
             self.redirector_gone()
-        self._look("services")
+        self._look(Part.SERVICES)
 
     # --- Through the tunnel ----------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Watcher:
             log.warning("peer %s accepts connections, but nothing comes through", peer)
         elif tunnel.state == "up":
             self._quarantine = quarantine.release(self._quarantine, self._tunnelled())
-        self._look("health")
+        self._look()
 
     def _unsettled(self) -> bool:
         return self._tunnel_to is not None and self._prober.unsettled(self._tunnel_to)
@@ -253,7 +253,7 @@ class Watcher:
         piled_up, most = 0.0, 0
         """Since when connections wait to be accepted without getting fewer; 0 = none waits."""
         while True:
-            if self._quiet_since == self.opened():
+            if self._quiet_since == self.connections_opened():
                 await asyncio.sleep(IDLE)
                 continue
             started = time.monotonic()
@@ -297,7 +297,7 @@ class Watcher:
         if self._idle_timer:
             self._idle_timer.cancel()
         again = asyncio.get_running_loop().call_later
-        self._idle_timer = again(IDLE_LONG + 0.1, self._look, "health")
+        self._idle_timer = again(IDLE_LONG + 0.1, self._look)
 
     def _hopeless(self, sock: TcpSocket, names: dict[str, str]) -> bool:
         """Still calling over a WAN that is dead by now: its address is its fate."""
@@ -324,7 +324,7 @@ class Watcher:
         if config is None or config.client is None:
             return [], 0, 0.0
         began = time.thread_time()
-        opened = self.opened()
+        opened = self.connections_opened()
         found: list[TcpSocket] = []
         for port in {p.port for p in config.client_peers}:
             try:

@@ -5,7 +5,7 @@ Observed by ``system``, read by ``plan`` and ``status``; nothing here decides an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,21 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What the last minute's traffic showed of the WANs, for the sizes of buffers."""
+
+    send_rate: float = 0.0
+    """bit/s that all WANs together have sent at their best; 0 = not measured."""
+    receive_rate: float = 0.0
+    steady: bool = False
+    """Enough readings with traffic: the rates are not of a stream's first moment."""
+    round_trip: float = 0.0
+    """Seconds: the longest of the subflows' shortest round trips; 0 = not measured."""
+    subflows_per_connection: int = 0
+    """Most subflows that one connection has had; 0 = not measured."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """The router's network at one moment.
 
@@ -52,15 +67,7 @@ class Facts:
     """Sysctls of interest that exist here, with their present values."""
     memory: int = 0
     """MemTotal in bytes; 0 = unknown."""
-    send_rate: float = 0.0
-    """bit/s that all WANs together have lately sent at their best; 0 = not measured."""
-    receive_rate: float = 0.0
-    steady: bool = False
-    """Enough readings with traffic lately: the rates are not of a stream's first moment."""
-    round_trip: float = 0.0
-    """Seconds, of the slowest path in use while it is not busy; 0 = not measured."""
-    subflows_per_connection: int = 0
-    """Most subflows that one connection has lately had; 0 = not measured."""
+    measured: Measured = field(default_factory=Measured)
 
     def interface(self, name: str) -> Interface | None:
         return next((i for i in self.interfaces if i.name == name), None)

@@ -1,6 +1,6 @@
-"""plan(): configuration + facts + health -> the router as it should be.
+"""plan(): a snapshot of the router -> the router as it should be.
 
-paths      which peer, which of its addresses, which WANs
+peers      which peer, which of its addresses, which WANs
 routing    routes, rules, endpoints
 proxies    engine, configuration files, processes
 firewall   the chain SSREDIR and the server's access list
@@ -9,45 +9,24 @@ sysctls    kernel settings
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ...engines import Build
 from ..config import PACKAGE, Config
-from ..health import Health
 from ..network import Facts
 from ..network.wans import WanLink, local_networks, wan_links
 from ..problem import Problem
-from ..state import Backend, Limits, RouterState
+from ..snapshot import Capabilities, Choice, Snapshot
+from ..state import Backend, Limits, Process, RouterState
 from . import routing
 from .firewall import Mode, firewall, lan_devices
-from .peers import Choice, PeerAddresses, choose, resolve, used_families, with_address_in_use
-from .proxies import Proxies, proxies, running_choice
+from .peers import PeerAddresses, choose, resolve, used_families, with_address_in_use
+from .proxies import Proxies, proxies, runnable, running_choice
 from .sysctls import sysctls
 
 #: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
 #: subflows leaves the third WAN idle.
 LIMITS = Limits(subflows=8, add_addr_accepted=8)
-
-NOTHING = RouterState()
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What this machine offers: installed engines by name, working firewall back ends (in
-    order of preference) and why the others do not work, and where generated files go."""
-
-    builds: Mapping[str, Build] = field(default_factory=dict)
-    backends: tuple[Backend, ...] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
-    directory: str = "/var/etc/mptcp-proxy"
-
-    def incomplete(self, config: Config) -> bool:
-        """Whether a part was not found that may be found another time."""
-        if not config.globals.enabled:
-            return False
-        return not self.backends or any(b.mptcp is None for b in self.builds.values())
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -64,31 +43,28 @@ class Plan:
     proxies: Proxies = field(default_factory=Proxies)
 
 
-def plan(
-    config: Config,
-    facts: Facts,
-    health: Health,
-    means: Capabilities,
-    in_use: Choice | None = None,
-    recovering: bool = False,
-    now: RouterState = NOTHING,
-) -> Plan:
-    """``in_use`` is what the redirector was told last (None: by an agent before this one);
-    ``recovering``: the plan before chose nothing, and the LAN is not redirected. ``now`` is the
-    router as it is: its rules and processes say what runs, and is kept where it can be."""
-    wans = wan_links(config, facts, now.rules)
+def plan(snapshot: Snapshot) -> Plan:
+    """The router as it should be. Nothing for a snapshot without a configuration."""
+    config, facts, health = snapshot.config, snapshot.facts, snapshot.health
+    observed, capabilities = snapshot.observed, snapshot.capabilities
+    if config is None:
+        return Plan()
+    wans = wan_links(config, facts, observed.rules)
     if not config.globals.enabled or not (config.client or config.server):
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
+    builds, directory = capabilities.builds, capabilities.directory
+    in_use = snapshot.in_use
     if in_use is None:
-        in_use = running_choice(config, facts, peers, means.builds, means.directory, now.processes)
+        in_use = running_choice(config, facts, peers, builds, directory, observed.processes)
     peers = with_address_in_use(peers, in_use, facts, health)
-    choice = choose(peers, wans, health, in_use, recovering)
-    told = choice or _fallback(peers, in_use)
-    engine = proxies(config, facts, told, means.builds, means.directory)
-    backend, problems = _backend(config, means)
+    choice = choose(peers, wans, health, in_use, snapshot.recovering)
+    configured = choice or _fallback(peers, in_use)
+    engine = proxies(config, facts, configured, builds, directory)
+    backend, problems = _backend(config, capabilities)
+    processes = _processes(snapshot, engine, fenced=backend is not None)
     switch = backend is not None and bool(config.client and lan_devices(config.client, facts))
-    mode = _mode(config, choice, engine, health) if switch else "bypass"
+    mode = _mode(snapshot, choice, engine, processes) if switch else "bypass"
     networks = local_networks(facts, wans)
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
@@ -111,9 +87,7 @@ def plan(
         )
         if backend
         else (),
-        processes=engine.processes
-        if backend or not _open_to_all(config)
-        else tuple(p for p in engine.processes if p.name != "server" or p in now.processes),
+        processes=processes,
         files=engine.files,
         sysctls=sysctls(config, wans, facts),
     )
@@ -123,10 +97,19 @@ def plan(
         wans=wans,
         peers=peers,
         choice=choice,
-        configured=told,
+        configured=configured,
         mode=mode,
         proxies=engine,
     )
+
+
+def _processes(snapshot: Snapshot, engine: Proxies, fenced: bool) -> tuple[Process, ...]:
+    """Of what the engines are to run that which may be started, ``fenced`` by a firewall or not."""
+    config, running = snapshot.config, snapshot.observed.processes
+    wanted = engine.processes
+    if config and _open_to_all(config) and not fenced:
+        wanted = tuple(p for p in wanted if p.name != "server" or p in running)
+    return runnable(wanted, running, snapshot.failing)
 
 
 def _fallback(peers: tuple[PeerAddresses, ...], in_use: Choice | None) -> Choice | None:
@@ -137,16 +120,30 @@ def _fallback(peers: tuple[PeerAddresses, ...], in_use: Choice | None) -> Choice
     return next((Choice(p.peer, p.addresses[0]) for p in peers if p.addresses), None)
 
 
-def _mode(config: Config, choice: Choice | None, engine: Proxies, health: Health) -> Mode:
+def _mode(
+    snapshot: Snapshot, choice: Choice | None, engine: Proxies, processes: tuple[Process, ...]
+) -> Mode:
     """What a new LAN connection meets."""
-    if config.client is None:
+    config = snapshot.config
+    if config is None or config.client is None:
         return "bypass"
     runs = any(p.name == "client" for p in engine.processes)
-    if choice and runs and health.redirector:
+    if choice and runs and snapshot.health.redirector and not _restarts(snapshot, processes):
         return "proxy"
     if config.client.when_down == "block":
         return "block"
     return "starting" if choice and runs else "bypass"
+
+
+def _restarts(snapshot: Snapshot, processes: tuple[Process, ...]) -> bool:
+    """Whether this plan starts the redirector anew: the LAN goes out directly meanwhile, rather
+    than being refused. Unknown as long as procd has not said what runs."""
+
+    def redirector(all_: Iterable[Process]) -> list[Process]:
+        return [p for p in all_ if p.name == "client"]
+
+    known = snapshot.processes is not None
+    return known and redirector(processes) != redirector(snapshot.observed.processes)
 
 
 def _open_to_all(config: Config) -> bool:

@@ -55,7 +55,7 @@ Values = tuple[int, int, int]
 def receiving(config: Config, facts: Facts, present: Values) -> tuple[Values, str]:
     """tcp_rmem and the reason, from the present values. Not for ``buffers off``."""
     low, start, most = present
-    behind = BEHIND_A_HOLE * _product(facts.receive_rate, facts.round_trip)
+    behind = BEHIND_A_HOLE * _product(facts.measured.receive_rate, facts.measured.round_trip)
     wanted = max(RECEIVE, -(-behind // RECEIVE_ROUND) * RECEIVE_ROUND)
     ample = min(wanted, _affordable(facts, RECEIVE_SHARE))
     if config.globals.buffers != "auto":
@@ -75,23 +75,24 @@ def sending(config: Config, facts: Facts, present: Values) -> tuple[Values, str]
 
 
 def _to_send(config: Config, facts: Facts, present: int) -> tuple[int, str]:
-    if not facts.round_trip:
+    measured = facts.measured
+    if not measured.round_trip:
         return min(max(present, LEAST_SEND), SEND), "nothing measured yet"
-    paths = max(1, facts.subflows_per_connection)
-    target = _product(facts.send_rate, facts.round_trip) // paths
+    paths = max(1, measured.subflows_per_connection)
+    target = _product(measured.send_rate, measured.round_trip) // paths
     reason = (
-        f"follows the {facts.send_rate / 1e6:.0f} Mbit/s lately sent over {paths} "
-        f"subflow{'s' if paths > 1 else ''} at a round trip of {facts.round_trip * 1000:.0f} ms"
+        f"follows the {measured.send_rate / 1e6:.0f} Mbit/s lately sent over {paths} "
+        f"subflow{'s' if paths > 1 else ''} at a round trip of {measured.round_trip * 1000:.0f} ms"
     )
-    onward = min(int(facts.receive_rate / 8 * ONWARD), SEND) if config.server else 0
+    onward = min(int(measured.receive_rate / 8 * ONWARD), SEND) if config.server else 0
     if onward > target:
         target = onward
-        reason = f"room to send on the {facts.receive_rate / 1e6:.0f} Mbit/s lately received"
-    data = data_rate(facts.send_rate, facts.receive_rate)
-    if max(data, facts.receive_rate if onward else 0.0) < MIN_RATE:
+        reason = f"room to send on the {measured.receive_rate / 1e6:.0f} Mbit/s lately received"
+    data = data_rate(measured.send_rate, measured.receive_rate)
+    if max(data, measured.receive_rate if onward else 0.0) < MIN_RATE:
         return max(present, LEAST_SEND), "stays as it was while little is sent"
     target = min(max(target // ROUND * ROUND, LEAST_SEND), _affordable(facts, SEND_SHARE))
-    if target < present and not facts.steady:
+    if target < present and not measured.steady:
         # The first reading of a stream saw a part of a second of it: that would hold it back.
         return present, "measuring"
     return (present if 0 <= present - target <= STEP * target else target), reason

@@ -9,6 +9,7 @@ from ..config.options import is_address
 from ..health import Health
 from ..network import Facts
 from ..network.wans import WanLink
+from ..snapshot import Choice
 from ..state import family
 
 
@@ -18,14 +19,6 @@ class PeerAddresses:
 
     peer: Peer
     addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The peer in use and the one address of it that the proxy connects to."""
-
-    peer: Peer
-    address: str
 
 
 def resolve(peers: tuple[Peer, ...], facts: Facts) -> tuple[PeerAddresses, ...]:

@@ -19,10 +19,12 @@ from ...engines import (
 )
 from ...errors import EngineError
 from ..config import PACKAGE, Config
+from ..diff import Item
 from ..network import Facts
 from ..problem import Problem
-from ..state import File, Process
-from .peers import Choice, PeerAddresses, previous_addresses
+from ..snapshot import Choice
+from ..state import File, Firewall, Process
+from .peers import PeerAddresses, previous_addresses
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,23 @@ def running_choice(
         if any(p.name == "client" and p.digest in digests for p in found.processes):
             return choice
     return None
+
+
+def runnable(
+    planned: Iterable[Process], running: tuple[Process, ...], failing: Iterable[Item]
+) -> tuple[Process, ...]:
+    """The planned processes, given what failed. One whose file could not be written stays as it
+    is: a running proxy with yesterday's settings beats one that does not start. None is started
+    behind a firewall that does not stand: anybody could use it."""
+    failing = tuple(failing)
+    before = {p.name: p for p in running}
+    unwritten = {item.path for item in failing if isinstance(item, File)}
+    open_ = any(isinstance(item, Firewall) for item in failing)
+    found = [
+        before.get(p.name) if p.config_path in unwritten or (open_ and p.name not in before) else p
+        for p in planned
+    ]
+    return tuple(p for p in found if p is not None)
 
 
 def _settings(

@@ -12,6 +12,7 @@ import errno
 import socket
 import struct
 
+from ...core.state import Part
 from ...errors import KernelError
 
 #: linux/netlink.h
@@ -27,21 +28,15 @@ _ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19)
 #: linux/netfilter/nfnetlink.h NFNLGRP_NFTABLES
 _NFTABLES_GROUP = 7
 
-#: linux/rtnetlink.h: RTM_NEW*, RTM_DEL* and what to look at again
-_MEANS = {
-    16: "links",
-    17: "links",
-    20: "addresses",
-    21: "addresses",
-    24: "routes",
-    25: "routes",
-    32: "rules",
-    33: "rules",
+#: linux/rtnetlink.h: RTM_NEW*, RTM_DEL* of links, addresses, routes and rules
+_PARTS = {
+    **dict.fromkeys((16, 17, 20, 21), Part.LINKS),
+    **dict.fromkeys((24, 25, 32, 33), Part.ROUTING),
 }
 #: linux/netfilter/nf_tables.h, NFT_MSG_*: elements of sets (dnsmasq adds them with each answer)
 #: and what accompanies every change; no table, chain or rule is another after these.
 _NFT_ELEMENTS = range(12, 18)
-EVERYTHING = frozenset({"links", "addresses", "routes", "rules", "firewall"})
+EVERYTHING = frozenset({Part.LINKS, Part.ROUTING, Part.FIREWALL})
 
 #: Room for some thousand messages, so that a burst (an interface with many addresses going
 #: down) is one wake-up and rarely an overrun.
@@ -55,7 +50,7 @@ class NetlinkEvents:
     """Sockets that become readable when links, addresses, routes, rules or nftables change.
 
     Of the network namespace it is made in. nftables may be missing (iptables systems, kernels
-    without nf_tables): then ``firewall`` is never reported. Raises KernelError when there is
+    without nf_tables): then the firewall is never reported. Raises KernelError when there is
     no rtnetlink at all.
     """
 
@@ -76,13 +71,13 @@ class NetlinkEvents:
         """What to give to ``loop.add_reader``; each one calls for ``drain``."""
         return tuple(open_socket.fileno() for open_socket in self._sockets())
 
-    def drain(self) -> frozenset[str]:
+    def drain(self) -> frozenset[Part]:
         """Read what has arrived; what must be looked at again. Never blocks.
 
         Empty when nothing (of interest) came; everything after an overrun, because then the
         kernel has thrown messages away.
         """
-        found: set[str] = set()
+        found: set[Part] = set()
         for open_socket in self._sockets():
             for _ in range(_READS_AT_ONCE):
                 try:
@@ -101,10 +96,10 @@ class NetlinkEvents:
         return [s for s in (self._route, self._netfilter) if s is not None]
 
 
-def meaning(data: bytes, nftables: bool = False) -> set[str]:
+def meaning(data: bytes, nftables: bool = False) -> set[Part]:
     """What the messages of rtnetlink or nftables in the datagram are about. Garbage means
     everything."""
-    found: set[str] = set()
+    found: set[Part] = set()
     offset = 0
     while offset < len(data):
         if len(data) - offset < _HEADER.size:
@@ -113,9 +108,9 @@ def meaning(data: bytes, nftables: bool = False) -> set[str]:
         if length < _HEADER.size or length > len(data) - offset:
             return set(EVERYTHING)
         if nftables:
-            found |= {"firewall"} if kind & 0xFF not in _NFT_ELEMENTS else set()
-        elif kind in _MEANS:
-            found.add(_MEANS[kind])
+            found |= {Part.FIREWALL} if kind & 0xFF not in _NFT_ELEMENTS else set()
+        elif kind in _PARTS:
+            found.add(_PARTS[kind])
         offset += (length + 3) & ~3  # NLMSG_ALIGN
     return found
 

@@ -1,10 +1,10 @@
-"""applier.runnable: what runs while something that was to be written is not."""
+"""plan.proxies.runnable: what runs while something that was to be written is not."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from mptcp_agent.agent.applier import runnable
+from mptcp_agent.core.plan.proxies import runnable
 from mptcp_agent.core.state import File, Firewall, Process, Sysctl
 
 CLIENT = Process("client", ("sing-box", "run"), config_path="/c.json", digest="new")

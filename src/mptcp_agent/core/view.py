@@ -1,0 +1,35 @@
+"""What others are told of: a snapshot, and the plan that was made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .plan import Plan
+from .problem import Problem
+from .snapshot import Snapshot
+
+State = Literal["active", "degraded", "bypassed", "blocked", "disabled", "error"]
+
+
+@dataclass(frozen=True)
+class View:
+    snapshot: Snapshot
+    plan: Plan
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Each once, causes before what follows from them."""
+        seen = self.snapshot
+        return tuple(dict.fromkeys((*seen.problems, *self.plan.problems, *seen.failures)))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change worth telling. ``time`` is Unix time."""
+
+    time: float
+    what: str
+    before: str
+    after: str
+    reason: str
