@@ -105,8 +105,8 @@ class Configuration:
         self._become(look_again(self.progress))
 
     def _become(self, progress: Progress) -> None:
-        changed, self.progress = progress != self.progress, progress
-        if changed and progress.stage == "names":
+        self.progress = progress
+        if progress.stage == "names":
             self._news.set()
 
     async def run(self) -> None:
