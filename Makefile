@@ -9,7 +9,7 @@ ifneq ($(TOPDIR),)
 include $(TOPDIR)/rules.mk
 
 PKG_NAME:=mptcp-agent
-PKG_VERSION:=0.1.0
+PKG_VERSION:=$(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' src/mptcp_agent/__init__.py)
 PKG_RELEASE:=1
 PKG_LICENSE:=GPL-2.0-or-later
 PKG_MAINTAINER:=mptcp-agent contributors
