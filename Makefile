@@ -196,7 +196,7 @@ demo: setup
 PYTEST := PYTHONHASHSEED=0 $(PY) -m pytest -p flaky
 
 unit: .venv/.unit
-	@$(PYTEST) $(ARGS) tests/unit
+	@$(PYTEST) -n auto $(ARGS) tests/unit
 
 # Most tests wait for kernels and proxies rather than compute, so two files run at a time; the
 # labs have names of their own. What depends on library versions runs on the oldest ones too, as

@@ -6,6 +6,7 @@ whose findings are told here: so that one closing line stands for everything.
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -29,6 +30,8 @@ def test_on_the_oldest_libraries(file: str) -> None:
     done = subprocess.run(
         [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", file],
         cwd=TOP,
+        # Programs which these tests start in turn know nothing of pytest's pythonpath.
+        env={**os.environ, "PYTHONPATH": f"{TOP / 'src'}:{TOP / 'tests'}"},
         capture_output=True,
         text=True,
     )
