@@ -17,7 +17,7 @@ PYTHON = BUILD / "venv-oldest" / "bin" / "python"
 #: pyroute2 and python-iptables in tests/kernel, jsonschema in tests/unit.
 FILES = (
     *(f"tests/kernel/test_{n}.py" for n in ("routes", "endpoints", "plan_apply")),
-    *(f"tests/kernel/test_{n}.py" for n in ("pyroute2_parts", "iptables")),
+    *(f"tests/kernel/test_{n}.py" for n in ("netlink_library", "iptables")),
     *(f"tests/unit/test_{n}.py" for n in ("reader", "schema", "options")),
     *(f"tests/unit/test_{n}.py" for n in ("status", "validation", "engines_documents")),
 )
