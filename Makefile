@@ -9,7 +9,7 @@ ifneq ($(TOPDIR),)
 include $(TOPDIR)/rules.mk
 
 PKG_NAME:=mptcp-agent
-PKG_VERSION:=0.1.0
+PKG_VERSION:=$(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' src/mptcp_agent/__init__.py)
 PKG_RELEASE:=1
 PKG_LICENSE:=GPL-2.0-or-later
 PKG_MAINTAINER:=mptcp-agent contributors
@@ -148,14 +148,16 @@ OLDEST := build/venv-oldest
 export PYTHONPATH := $(CURDIR)/src:$(CURDIR)/tests
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup packages demo test bench soak lint clean distclean docs ipk
+.PHONY: help setup packages unit demo test bench soak lint clean distclean docs ipk
+.NOTPARALLEL:
 
 help:
 	@echo 'make demo    two routers, two links, one TCP stream over both (ENGINE= REDIRECT= TOPOLOGY= LINKS= HOLD=1)'
-	@echo 'make test    every test, on the newest and then on the oldest libraries (ARGS= for pytest)'
+	@echo 'make unit    the tests that need no root, no Debian packages and no namespaces, in seconds (ARGS= for pytest)'
+	@echo 'make test    every test, on the newest and on the oldest libraries (ARGS= for pytest)'
 	@echo 'make docs    the configuration reference of the README, from the schema'
 	@echo 'make ipk     installable packages for OpenWrt in dist/, without an SDK'
-	@echo 'make lint    ruff and mypy --strict'
+	@echo 'make lint    ruff and mypy --strict (needs no root)'
 	@echo "make bench   measured figures, against peers (BENCH='failover heal' REPEATS=3 QUICK=1)"
 	@echo 'make soak    random faults (MINUTES= SEED=)'
 	@echo 'make setup   only install what the others need'
@@ -167,9 +169,14 @@ packages:
 	@tests/setup.sh check
 	@tests/setup.sh packages
 
+# Enough for `make unit` and `make lint`, without root.
+.venv/.unit: tests/requirements-unit.txt
+	@tests/setup.sh venv .venv $<
+	@touch $@
+
 # The order matters: python-iptables compiles against the headers that `packages` brings.
-.venv/.ready: tests/requirements.txt | packages
-	@tests/setup.sh venv .venv tests/requirements.txt
+.venv/.ready: tests/requirements.txt .venv/.unit | packages
+	@tests/setup.sh add .venv $<
 	@touch $@
 
 $(OLDEST)/.ready: tests/requirements-oldest.txt | packages
@@ -184,17 +191,19 @@ demo: setup
 	@$(PY) -m lab.demo $(if $(ENGINE),--engine $(ENGINE)) $(if $(REDIRECT),--redirect $(REDIRECT)) \
 		$(if $(TOPOLOGY),--topology $(TOPOLOGY)) $(if $(LINKS),--links $(LINKS)) $(if $(HOLD),--hold)
 
+# The hash seed gives sets in the names of tests one order. What fails runs once more, alone, and
+# is reported as flaky where it passes then: tests/flaky.py.
+PYTEST := PYTHONHASHSEED=0 $(PY) -m pytest -p flaky
+
+unit: .venv/.unit
+	@$(PYTEST) -n auto $(ARGS) tests/unit
+
 # Most tests wait for kernels and proxies rather than compute, so two files run at a time; the
-# labs have names of their own, and the hash seed gives sets in test names one order. What depends
-# on library versions runs again on the oldest ones.
-VERSIONED := $(addprefix tests/kernel/test_,routes.py endpoints.py plan_apply.py netlink_library.py iptables.py) \
-	$(addprefix tests/unit/test_,reader.py schema.py options.py status.py validation.py engines_documents.py)
+# labs have names of their own. What depends on library versions runs on the oldest ones too, as
+# one of the tests (tests/oldest).
 test: setup
 	@tests/luci/setup.sh
-	@PYTHONHASHSEED=0 $(PY) -m pytest -n 2 --dist loadfile $(ARGS) tests || { \
-		echo 'test: what failed, once more and alone: deadlines are missed on a busy machine'; \
-		PYTHONHASHSEED=0 $(PY) -m pytest --last-failed --last-failed-no-failures none $(ARGS) tests; }
-	@$(OLDEST)/bin/python -m pytest $(ARGS) $(VERSIONED)
+	@$(PYTEST) -n 2 --dist loadfile $(ARGS) tests
 
 docs: setup
 	@$(PY) -m reference README.md
@@ -210,7 +219,7 @@ ipk:
 	@$(IPK)
 	@$(IPK) -C luci-app-mptcp-proxy
 
-lint: setup
+lint: .venv/.unit
 	@$(PY) -m ruff check --output-format concise .
 	@$(PY) -m mypy
 

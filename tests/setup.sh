@@ -4,6 +4,7 @@
 #   setup.sh check              is this machine able to run the lab at all? (root, MPTCP, namespaces)
 #   setup.sh packages [MORE..]  install the Debian packages that are missing; start no daemon
 #   setup.sh venv DIR REQS...   a virtual environment in DIR with these requirement files
+#   setup.sh add DIR REQS...    these requirement files into one that is there
 #   setup.sh sing-box DIR       the tests' sing-box below DIR, with a `sing-box` link in DIR
 #
 # The Makefile calls it; a second call finds everything in place and prints nothing.
@@ -78,13 +79,22 @@ find_python() {
 	die "no Python 3.11 or later found (set PYTHON=/path/to/python3)"
 }
 
-
 venv() {
+	python=$(find_python)
+	# Debian's python3 makes no venv by itself. Needed by itself only where `packages` has not run.
+	if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+		[ "$(id -u)" = 0 ] || die "$python makes no venv; on Debian, as root: apt-get install python3-venv"
+		PACKAGES=python3-venv
+		packages
+	fi
+	"$python" -m venv --clear "$1" >>$LOG 2>&1 || { tail -5 $LOG >&2; die "cannot make $1"; }
+	add "$@"
+}
+
+add() {
 	dir=$1
 	shift
-	python=$(find_python)
-	say "setup: $dir ($("$python" -V)): $(sed -n 's/^\([a-z][^ ]*==[^ ]*\).*/\1/p' "$@" | tr '\n' ' ')"
-	"$python" -m venv --clear "$dir" >>$LOG 2>&1 || { tail -5 $LOG >&2; die "cannot make $dir"; }
+	say "setup: $dir ($("$dir/bin/python" -V)): $(sed -n 's/^\([a-z][^ ]*==[^ ]*\).*/\1/p' "$@" | tr '\n' ' ')"
 	requirements=
 	for file in "$@"; do
 		requirements="$requirements -r $file"
@@ -123,6 +133,7 @@ flock 9
 case $step in
 packages) packages "$@" ;;
 venv) venv "$@" ;;
+add) add "$@" ;;
 sing-box) sing_box "$@" ;;
 *) die "unknown step: $step" ;;
 esac

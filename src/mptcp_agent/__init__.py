@@ -4,4 +4,5 @@ The agent is a control plane: it makes the router look the way UCI says it shoul
 keeps it so while links come and go, and tells the truth about it.
 """
 
+#: Stands here and nowhere else: the package Makefiles read this line.
 __version__ = "0.1.0"
