@@ -58,15 +58,12 @@ class PathManager:
     def close(self) -> None:
         self._netlink.close()
 
-    def observe(self) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-        """The agent's own endpoints (by their id), and everybody else's; both sorted.
-
-        Implicit endpoints, which the kernel keeps for itself, are neither.
-        """
+    def observe(self) -> tuple[Endpoint, ...]:
+        """The agent's own endpoints, sorted: known by their id, and not implicit (those the
+        kernel keeps for itself)."""
         entries = [entry.endpoint for entry in self._entries() if not entry.implicit]
-        own = [e for e in entries if e.id in ENDPOINT_IDS]
-        foreign = [e for e in entries if e.id not in ENDPOINT_IDS]
-        return tuple(sorted(own, key=_order)), tuple(sorted(foreign, key=_order))
+        own = (e for e in entries if e.id in ENDPOINT_IDS)
+        return tuple(sorted(own, key=lambda e: (e.address, e.device, e.id)))
 
     def limits(self) -> Limits:
         for message in self._dump(lambda mptcp: mptcp.limits("show")):
@@ -204,10 +201,6 @@ def _device(index_text: str | None) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return f"if{index}"
-
-
-def _order(endpoint: Endpoint) -> tuple[str, str, int]:
-    return (endpoint.address, endpoint.device, endpoint.id)
 
 
 def _spell(endpoint: Endpoint) -> str:
