@@ -4,7 +4,7 @@ UCI knows only text and lists of text. This is the part no schema library does: 
 people write in UCI into the schema's types (a list given as one option, one option given as
 a list, ``on``/``yes``/``1``). The checks that remain are the few keywords our schema uses;
 ``tests/unit/test_reader.py`` shows with Hypothesis that they agree with jsonschema, which is
-too large to keep loaded on a router (facts: 10 MB) and missing on some of its architectures.
+too large to keep loaded on a router (10 MB) and missing on some of its architectures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Netlink events: the kernel says that something changed, the agent looks again.
 
 Own sockets rather than pyroute2's, because only the fact of a message counts here, never its
-content (a lost one costs nothing, see the design's "level-triggered"), and because receiving
+content (a lost one costs nothing: whoever looks again sees all of it), and because receiving
 events is what differs most between pyroute2 0.7 (a thread) and 0.9 (asyncio).
 """
 

@@ -1,6 +1,6 @@
 """ubus through python3-ubus, made fit for an event loop.
 
-The binding has habits that decide this file (facts: found against a real ubusd):
+The binding has habits that decide this file (found against a real ubusd):
 
 - one connection per process, one thread only; ``call`` blocks, so it always gets a timeout;
 - no file descriptor accessor: the new socket is found by comparing /proc/self/fd;
