@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: net/tcp_states.h, in the order of their numbers.
 TcpState = Literal[
     "unknown",
     "established",
@@ -25,6 +26,7 @@ TcpState = Literal[
     "new-syn-recv",
 ]
 
+#: linux/mptcp.h: MPTCP_SUBFLOW_FLAG_*, from bit 0 on.
 SubflowFlag = Literal[
     "capable-remote",
     "capable-local",

@@ -22,10 +22,10 @@ from .diag_messages import (
     tcp_socket,
     waiting,
 )
+from .framing import HEADER, messages
 
 _NETLINK_SOCK_DIAG = 4
 #: linux/netlink.h
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 #: linux/sock_diag.h
@@ -112,16 +112,9 @@ def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:
     )
     with opened:
         opened.settimeout(5)  # the kernel answers within the call; never hang on it
-        opened.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
+        opened.send(HEADER.pack(HEADER.size + len(body), kind, flags, 1, 0) + body)
         while True:
-            data = opened.recv(1 << 16)
-            offset = 0
-            while offset + _HEADER.size <= len(data):
-                length, answer, *_ = _HEADER.unpack_from(data, offset)
-                if length < _HEADER.size:
-                    raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
-                payload = data[offset + _HEADER.size : offset + length]
-                offset += (length + 3) & ~3  # NLMSG_ALIGN
+            for answer, payload in messages(opened.recv(1 << 16)):
                 if answer in (_ERROR, _DONE):
                     code = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
                     if code:

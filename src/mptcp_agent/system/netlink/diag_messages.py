@@ -9,13 +9,10 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from typing import Final
+from typing import Final, get_args
 
 from ...core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
-
-#: linux/netlink.h nlattr: length with header, type
-_ATTRIBUTE = struct.Struct("=HH")
-_NESTED_BITS = 0xC000
+from .framing import attributes, device
 
 #: linux/inet_diag.h inet_diag_sockid: ports and addresses in network order; then the
 #: interface index and the kernel's cookie
@@ -31,35 +28,10 @@ _INET_DIAG_INFO, _INET_DIAG_ULP_INFO = 2, 19
 _NO_SAMPLE: Final = 0xFFFFFFFF
 _INET_ULP_INFO_NAME, _INET_ULP_INFO_MPTCP = 1, 3
 
-#: net/tcp_states.h, in the order of their numbers
-STATES: tuple[TcpState, ...] = (
-    "unknown",
-    "established",
-    "syn-sent",
-    "syn-recv",
-    "fin-wait-1",
-    "fin-wait-2",
-    "time-wait",
-    "closed",
-    "close-wait",
-    "last-ack",
-    "listen",
-    "closing",
-    "new-syn-recv",
-)
+#: By number, and from bit 0 on.
+STATES: tuple[TcpState, ...] = get_args(TcpState)
+_SUBFLOW_FLAGS: tuple[SubflowFlag, ...] = get_args(SubflowFlag)
 
-#: linux/mptcp.h: MPTCP_SUBFLOW_FLAG_*, from bit 0 on
-_SUBFLOW_FLAGS: tuple[SubflowFlag, ...] = (
-    "capable-remote",
-    "capable-local",
-    "join-remote",
-    "join-local",
-    "backup-remote",
-    "backup-local",
-    "fully-established",
-    "connected",
-    "map-valid",
-)
 #: linux/mptcp.h: MPTCP_SUBFLOW_ATTR_*
 _TOKEN_LOC, _FLAGS, _ID_LOC = 2, 8, 10
 
@@ -88,17 +60,17 @@ def tcp_socket(message: bytes) -> TcpSocket:
     """An inet_diag_msg of MESSAGE_SIZE bytes at least, with the attributes after it."""
     local, local_port, remote, remote_port = _ends(message)
     index, cookie = SOCKET_ID_REST.unpack_from(message, _SOCKET_ID_AT + SOCKET_ID.size)
-    attributes = _attributes(message[MESSAGE_SIZE:])
+    found = attributes(message[MESSAGE_SIZE:])
     return TcpSocket(
         local=local,
         local_port=local_port,
         remote=remote,
         remote_port=remote_port,
         state=_state(message),
-        device=_device(index),
+        device=device(index),
         cookie=cookie,
-        info=_tcp_info(_Fields(attributes.get(_INET_DIAG_INFO, b""))),
-        subflow=_subflow(_attributes(attributes.get(_INET_DIAG_ULP_INFO, b""))),
+        info=_tcp_info(_Fields(found.get(_INET_DIAG_INFO, b""))),
+        subflow=_subflow(attributes(found.get(_INET_DIAG_ULP_INFO, b""))),
     )
 
 
@@ -124,7 +96,7 @@ def _tcp_info(info: _Fields) -> TcpInfo:
 def _subflow(ulp: dict[int, bytes]) -> Subflow | None:
     if ulp.get(_INET_ULP_INFO_NAME, b"").rstrip(b"\0") != b"mptcp":
         return None
-    details = _attributes(ulp.get(_INET_ULP_INFO_MPTCP, b""))
+    details = attributes(ulp.get(_INET_ULP_INFO_MPTCP, b""))
 
     def number(attribute: int) -> int:
         return int.from_bytes(details.get(attribute, b""), sys.byteorder)
@@ -135,19 +107,6 @@ def _subflow(ulp: dict[int, bytes]) -> Subflow | None:
         id_local=number(_ID_LOC),
         flags=frozenset(flag for bit, flag in enumerate(_SUBFLOW_FLAGS) if bits & (1 << bit)),
     )
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    """A chain of netlink attributes by type; what is cut off at the end is left out."""
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size or offset + length > len(data):
-            break
-        found[kind & ~_NESTED_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3  # NLA_ALIGN
-    return found
 
 
 def _ends(message: bytes) -> tuple[str, int, str, int]:
@@ -170,12 +129,3 @@ def _address(version: int, raw: bytes) -> str:
 def _state(message: bytes) -> TcpState:
     number = message[1]
     return STATES[number] if number < len(STATES) else "unknown"
-
-
-def _device(index: int) -> str:
-    if not index:
-        return ""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"if{index}"
