@@ -69,6 +69,11 @@ FORMATS: Mapping[str, tuple[Callable[[str], bool], str]] = {
 }
 
 
+def boolean(text: str) -> bool | None:
+    """What a UCI boolean says; None for a word that is none."""
+    return _BOOLEANS.get(text.strip().lower())
+
+
 class OptionError(ValueError):
     """The value is not one of those allowed; the message says which are."""
 
@@ -120,9 +125,10 @@ def _scalar(raw: str, schema: Schema) -> bool | int | str:
         raise OptionError("holds a NUL character")
     kind = schema["type"]
     if kind == "boolean":
-        if raw.strip().lower() not in _BOOLEANS:
+        value = boolean(raw)
+        if value is None:
             raise OptionError("not a boolean")
-        return _BOOLEANS[raw.strip().lower()]
+        return value
     if kind == "integer":
         return _integer(raw, schema)
     if "enum" in schema and raw not in schema["enum"]:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...core.ubus import Reply
 from ...errors import BusError
 
 ubus: Any
@@ -30,7 +31,6 @@ try:
 except ImportError:  # said in words by Bus.connect
     ubus = None
 
-Reply = dict[str, Any]  # JSON of another program
 Handler = Callable[[], Mapping[str, object]]
 Listener = Callable[[str, Reply], None]
 
