@@ -20,6 +20,9 @@ from typing import Self
 
 import pytest
 
+from mptcp_agent.core.sockets import TcpSocket
+from mptcp_agent.system.netlink import diag
+
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,6 +113,11 @@ def until(true: Callable[[], bool], what: str, seconds: float = 5.0) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.005)
+
+
+def subflows(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
+    """Sockets of the namespace that are a part of an MPTCP connection."""
+    return [s for s in diag.tcp_sockets(local_port, remote_port) if s.subflow]
 
 
 def cost(name: str, call: Callable[[], object], times: int = 50) -> str:

@@ -1,4 +1,4 @@
-"""Sockets, subflows and connections as the kernel reports them."""
+"""Sockets and subflows as the kernel reports them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace, cost, second_way, until
+from kernel.namespaces import Namespace, cost, second_way, subflows, until
 
-from mptcp_agent.core.sockets import MptcpSocket, TcpSocket
 from mptcp_agent.core.state import Endpoint
 from mptcp_agent.system.netlink import diag
-from mptcp_agent.system.netlink.diag_messages import MESSAGE_SIZE, mptcp_socket, tcp_socket
+from mptcp_agent.system.netlink.diag_messages import MESSAGE_SIZE, tcp_socket
 from mptcp_agent.system.netlink.endpoints import PathManager
 
 TCP, MPTCP = socket.IPPROTO_TCP, 262
@@ -75,46 +74,39 @@ def two_paths(pair: tuple[Namespace, Namespace], address: str) -> Iterator[Ends]
         ends = Ends(pair, address)
         ends.exchange(1, 1)
         until(
-            lambda: [s.state for s in diag.subflows(remote_port=ends.port)] == ["established"] * 2,
+            lambda: [s.state for s in subflows(remote_port=ends.port)] == ["established"] * 2,
             "both links carry a subflow",
         )
         yield ends
 
 
-def test_bytes_are_exact(two_paths: Ends, pair: tuple[Namespace, Namespace]) -> None:
+def test_the_bytes_of_a_connection_are_those_of_its_subflows(
+    two_paths: Ends, pair: tuple[Namespace, Namespace]
+) -> None:
     two_paths.exchange(UP - 1, DOWN - 1)
 
-    def seen() -> tuple[MptcpSocket, list[TcpSocket]]:
-        (connection,) = diag.connections(remote_port=two_paths.port)
-        return connection, diag.subflows(remote_port=two_paths.port)
+    def acked() -> int:
+        """TCP counts its SYN as a byte acknowledged."""
+        return sum(s.info.bytes_acked - 1 for s in subflows(remote_port=two_paths.port))
 
-    until(lambda: seen()[0].bytes_acked == UP, "everything is acknowledged")
-    connection, subflows = seen()
-    assert (connection.bytes_sent, connection.bytes_received) == (UP, DOWN)
-    assert (connection.subflows, connection.fallback) == (2, False)
-    assert connection.state == "established"
-    assert connection.inode != 0
-    # TCP counts its SYN as a byte acknowledged; a second copy may have gone the other way.
-    assert sum(s.info.bytes_acked - 1 for s in subflows) >= UP
-    assert sum(s.info.bytes_received for s in subflows) >= DOWN
+    # More where a second copy has gone the other way.
+    until(lambda: acked() >= UP, "everything is acknowledged")
+    assert sum(s.info.bytes_received for s in subflows(remote_port=two_paths.port)) >= DOWN
     with pair[1]:
-        (other,) = diag.connections(local_port=two_paths.port)
-        assert (other.bytes_sent, other.bytes_received) == (DOWN, UP)
+        assert sum(s.info.bytes_received for s in subflows(local_port=two_paths.port)) >= UP
 
 
 def test_subflows_and_their_connection(
     two_paths: Ends, pair: tuple[Namespace, Namespace], address: str
 ) -> None:
     two_paths.exchange(100_000, 100_000)
-    (connection,) = diag.connections(remote_port=two_paths.port)
     first, second = sorted(
-        diag.subflows(remote_port=two_paths.port),
+        subflows(remote_port=two_paths.port),
         key=lambda s: bool(s.subflow and s.subflow.join),
     )
     assert first.subflow is not None
     assert second.subflow is not None
-    assert {first.subflow.token_local, second.subflow.token_local} == {connection.token}
-    assert (connection.local, connection.remote) == (first.local, address)
+    assert first.subflow.token_local == second.subflow.token_local != 0
     assert (first.device, second.device) == ("", "wan2")
     assert second.local == ("2001:db8:2::1" if ":" in address else "10.2.2.1")
     assert (first.remote, second.remote) == (address, address)
@@ -125,13 +117,10 @@ def test_subflows_and_their_connection(
     assert {"capable-local", "capable-remote", "fully-established"} <= first.subflow.flags
     assert 0 < first.info.min_rtt <= first.info.rtt < 1_000_000
     assert first.info.cwnd >= 10
-    assert 500 < first.info.mss < 1500
-    assert first.info.bytes_sent >= 100_000
-    assert (first.info.retransmits, first.info.backoff) == (0, 0)
+    assert first.info.retransmits == 0
     with pair[1]:
-        theirs = diag.subflows(local_port=two_paths.port)
-    assert {s.subflow.token_local for s in theirs if s.subflow} == {second.subflow.token_remote}
-    assert {s.subflow.id_remote for s in theirs if s.subflow} == {0, 102}
+        theirs = subflows(local_port=two_paths.port)
+    assert len({s.subflow.token_local for s in theirs if s.subflow}) == 1
 
 
 def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> None:
@@ -141,9 +130,9 @@ def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> 
         pair[1].sh("ip link set wan1 down")
         ends.client.sendall(b"into the void")
 
-        def info() -> tuple[int, int, int]:
+        def info() -> tuple[int, int]:
             (only,) = diag.tcp_sockets(remote_port=ends.port)
-            return (only.info.retransmits, only.info.backoff, only.info.unacked)
+            return (only.info.retransmits, only.info.unacked)
 
         until(lambda: all(info()), "time-outs in a row are counted")
 
@@ -154,7 +143,7 @@ def test_calls_are_subflows_and_what_is_not_answered(
     with pair[0]:
         probe = socket.create_connection(("10.1.1.2", two_paths.port))
         assert {s.local_port for s in diag.calls(two_paths.port)} == {
-            s.local_port for s in diag.subflows(remote_port=two_paths.port)
+            s.local_port for s in subflows(remote_port=two_paths.port)
         }
         pair[1].sh("ip link set wan1 down")
         calling = socket.socket()
@@ -189,7 +178,7 @@ def test_a_join_that_gets_no_answer_is_seen(pair: tuple[Namespace, Namespace]) -
         PathManager().add(Endpoint("10.2.2.1", "wan2", frozenset({"subflow"}), 102))
 
         def joins() -> list[tuple[str, str, str]]:
-            found = diag.subflows(remote_port=ends.port)
+            found = subflows(remote_port=ends.port)
             return [(s.local, s.state, s.device) for s in found if s.subflow and s.subflow.join]
 
         until(lambda: joins() == [("10.2.2.1", "syn-sent", "wan2")], "the unanswered join")
@@ -205,35 +194,27 @@ def test_plain_tcp_is_told_apart(
         (only,) = diag.tcp_sockets(remote_port=ends.port)
         assert (only.info.bytes_acked, only.info.bytes_received) == (1001, 2000)
         assert diag.tcp_sockets(remote_port=ends.port % 65535 + 1) == []
-        connections = diag.connections(remote_port=ends.port)
         if client == MPTCP:
             assert only.subflow is not None
             assert only.subflow.fallback
-            assert [c.fallback for c in connections] == [True]
         else:
             assert only.subflow is None
-            assert connections == []
-            assert diag.subflows(remote_port=ends.port) == []
 
 
 def test_ipv4_on_a_dual_stack_listener_is_ipv4(pair: tuple[Namespace, Namespace]) -> None:
     with pair[1]:
         ends = Ends(pair, dual_stack=True)
         ends.exchange(1, 1)
-        for found in (
-            diag.subflows(local_port=ends.port),
-            diag.connections(local_port=ends.port),
-        ):
-            assert [(s.local, s.remote) for s in found] == [("10.1.1.2", "10.1.1.1")]
-        (only,) = diag.subflows(local_port=ends.port)
+        (only,) = subflows(local_port=ends.port)
+        assert (only.local, only.remote) == ("10.1.1.2", "10.1.1.1")
         assert diag.destroy(only)
         assert not diag.destroy(only)
 
 
 def test_a_destroyed_subflow_leaves_the_connection(two_paths: Ends) -> None:
-    (second,) = [s for s in diag.subflows(remote_port=two_paths.port) if s.device == "wan2"]
+    (second,) = [s for s in subflows(remote_port=two_paths.port) if s.device == "wan2"]
     assert diag.destroy(second)
-    until(lambda: len(diag.subflows(remote_port=two_paths.port)) == 1, "one is left")
+    until(lambda: len(subflows(remote_port=two_paths.port)) == 1, "one is left")
     assert not diag.destroy(second)
     two_paths.exchange(UP, DOWN)
 
@@ -242,7 +223,6 @@ def test_only_this_namespace_is_seen(two_paths: Ends) -> None:
     other = Namespace()
     with other:
         assert diag.tcp_sockets() == []
-        assert diag.connections() == []
     other.close()
 
 
@@ -263,11 +243,7 @@ def test_an_older_kernels_structures_are_shorter() -> None:
     info = bytearray(104)  # Linux 3.x: ends before the byte counters
     info[68:72] = struct.pack("=I", 20_000)
     seen = tcp_socket(message((2, bytes(info))))
-    assert (seen.info.rtt, seen.info.bytes_acked, seen.info.delivery_rate) == (20_000, 0, 0)
-    old = bytearray(48)  # Linux 5.15: no byte counters, the first subflow not counted
-    old[0], old[12:16] = 1, struct.pack("=I", 0xABCD)
-    connection = mptcp_socket(message((2, bytes(old))))
-    assert (connection.token, connection.subflows, connection.bytes_sent) == (0xABCD, 2, 0)
+    assert (seen.info.rtt, seen.info.bytes_acked) == (20_000, 0)
 
 
 def test_no_round_trip_yet_is_none() -> None:
@@ -289,7 +265,6 @@ def test_garbage_never_raises(head: bytes, tail: bytes) -> None:
         nested = struct.pack("=HH", 4 + len(tail), kind) + tail
         for data in (head + tail, head + nested):
             tcp_socket(data)
-            mptcp_socket(data)
 
 
 def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,7 +277,6 @@ def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str])
         print()
         print(cost("diag.tcp_sockets() of 500", diag.tcp_sockets, 20))
         print(cost("diag.tcp_sockets(port) of none", lambda: diag.tcp_sockets(remote_port=1), 20))
-        print(cost("diag.connections() of none", diag.connections, 20))
     for each in kept:
         each.close()
     listener.close()

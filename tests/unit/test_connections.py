@@ -32,7 +32,7 @@ def sock(
     received: int = 0,
 ) -> TcpSocket:
     info = TcpInfo(rtt=21_260, cwnd=10, bytes_received=received, bytes_acked=1, total_retrans=2)
-    subflow = Subflow(token, token, 2, 3, flags) if token else None
+    subflow = Subflow(token, 2, flags) if token else None
     return TcpSocket(local, 40000, remote, 8388, state, "", cookie, info, subflow)
 
 

@@ -120,7 +120,7 @@ def test_shadowsocks_libev_client() -> None:
         "mptcp": True,
         "fast_open": False,
         "no_delay": True,
-        "nofile": 16384,
+        "nofile": 32768,
         "user": "nobody",
     }
     assert rendered.command("/f") == ("/usr/bin/ss-redir", "-c", "/f")
@@ -168,7 +168,7 @@ def test_shadowsocks_rust_client() -> None:
         "fast_open": False,
         "no_delay": True,
         "keep_alive": 60,
-        "nofile": 16384,
+        "nofile": 32768,
         "log": {"level": 0, "format": {"without_time": True}},
     }
     assert rendered.command("/f") == ("/usr/bin/sslocal", "--user", "nobody", "-c", "/f")

@@ -16,7 +16,7 @@ BOTH = frozenset({"wan1", "wan2"})
 def sock(
     cookie: int, local: str, flag: SubflowFlag | None, state: TcpState = "established"
 ) -> TcpSocket:
-    subflow = Subflow(cookie // 10, 1, 0, 0, frozenset({flag})) if flag else None
+    subflow = Subflow(cookie // 10, 0, frozenset({flag})) if flag else None
     return TcpSocket(local, 40000 + cookie, PEER, 8388, state, "", cookie, TcpInfo(), subflow)
 
 

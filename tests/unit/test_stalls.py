@@ -177,7 +177,7 @@ def test_a_request_without_an_answer_is_told_of_once() -> None:
 
 
 def test_an_answer_may_come_over_another_subflow() -> None:
-    watch, parts = Watch(), Subflow(7, 1, 0, 0, frozenset())
+    watch, parts = Watch(), Subflow(7, 0, frozenset())
     for _ in range(100):
         asks = replace(sock(received=0, acked=400), subflow=parts)
         answers = replace(sock(2, WAN2, received=90, acked=1), subflow=parts)

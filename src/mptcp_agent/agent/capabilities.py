@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from ..core.config import PACKAGE, Config, firewall_zone, reader
 from ..core.config.options import Schema
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
+from ..core.ubus import Call
 from ..engines import ENGINES, Build
 from ..errors import BusError
 from ..system import files
 from ..system.engines import seccomp_no_netlink
 from ..system.engines.trial import EngineBuilds
 from .machine import Machine
-
-Call = Callable[[str, str, Mapping[str, object]], dict[str, Any]]
 
 
 def read_uci(call: Call, package: str = PACKAGE) -> reader.Values:

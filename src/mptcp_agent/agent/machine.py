@@ -137,12 +137,11 @@ class Machine:
         def routing() -> None:
             nonlocal state
             routes, rules = self._routing.observe()
-            endpoints, _ = self._paths.observe()
             state = replace(
                 state,
                 routes=routes,
                 rules=rules,
-                endpoints=endpoints,
+                endpoints=self._paths.observe(),
                 limits=self._paths.limits(),
             )
 

@@ -7,20 +7,20 @@ a function that yields rows; order is the order a person would look in.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..core.config import PACKAGE
 from ..core.health import mptcp_blocked
 from ..core.plan import buffers
 from ..core.plan.peers import usable_wans
 from ..core.plan.sysctls import RMEM, WMEM, buffer_values
+from ..core.ubus import Call
 from ..core.view import View
 from ..errors import AgentError, BusError
 
 Result = Literal["ok", "warning", "failed"]
-Call = Callable[[str, str, Mapping[str, object]], dict[str, Any]]
 Row = dict[str, str]
 
 #: Other programs that install policy routing for several WANs, by their procd service.

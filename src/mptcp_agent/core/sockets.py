@@ -1,4 +1,4 @@
-"""What the kernel says of TCP sockets, MPTCP subflows and MPTCP connections.
+"""What the kernel says of TCP sockets and MPTCP subflows.
 
 Read by ``system.netlink.diag``. Bytes are counted per socket from its beginning; times are of the
 moment of reading. Fields that the running kernel does not report are 0.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: net/tcp_states.h, in the order of their numbers.
 TcpState = Literal[
     "unknown",
     "established",
@@ -25,6 +26,7 @@ TcpState = Literal[
     "new-syn-recv",
 ]
 
+#: linux/mptcp.h: MPTCP_SUBFLOW_FLAG_*, from bit 0 on.
 SubflowFlag = Literal[
     "capable-remote",
     "capable-local",
@@ -40,45 +42,22 @@ SubflowFlag = Literal[
 
 @dataclass(frozen=True)
 class TcpInfo:
-    """Of struct tcp_info (tcp(7)). Times in microseconds unless the name says ``ms``."""
+    """Of struct tcp_info (tcp(7)). Times in microseconds."""
 
-    rto: int = 0
     rtt: int = 0
     """Smoothed round-trip time."""
-    rttvar: int = 0
     min_rtt: int = 0
     cwnd: int = 0
-    """Congestion window in segments of ``mss`` bytes."""
-    mss: int = 0
+    """Congestion window in segments."""
     unacked: int = 0
     """Segments sent and not acknowledged."""
-    lost: int = 0
-    """Segments taken for lost and not yet sent again."""
     retransmits: int = 0
     """Retransmission time-outs in a row without an answer: above 0, the path is suspect."""
-    backoff: int = 0
-    """How often the time-out was doubled by now."""
     total_retrans: int = 0
     """Segments sent again since the beginning."""
-    bytes_sent: int = 0
-    """Including those sent again."""
-    bytes_retrans: int = 0
     bytes_acked: int = 0
     """One more than the data, since TCP counts its SYN."""
     bytes_received: int = 0
-    notsent: int = 0
-    """Bytes in the send queue that were never sent."""
-    delivery_rate: int = 0
-    """Bytes per second, as last measured."""
-    app_limited: bool = False
-    """The rate was measured while the application had nothing more to send."""
-    busy_us: int = 0
-    """How long there has been something to send."""
-    sndbuf_limited_us: int = 0
-    """How long of that the send buffer was the limit."""
-    last_data_sent_ms: int = 0
-    last_data_recv_ms: int = 0
-    last_ack_recv_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,9 +83,7 @@ class Subflow:
     """What makes a TCP socket a subflow. ``token_local`` is its connection's token."""
 
     token_local: int
-    token_remote: int
     id_local: int
-    id_remote: int
     flags: frozenset[SubflowFlag]
 
     @property
@@ -126,26 +103,3 @@ class Subflow:
             "join-remote",
             "join-local",
         }
-
-
-@dataclass(frozen=True)
-class MptcpSocket:
-    """An MPTCP connection: what the application holds."""
-
-    local: str
-    local_port: int
-    remote: str
-    remote_port: int
-    state: TcpState
-    token: int
-    subflows: int
-    """All of them, the first one included, where the kernel tells (Linux 6.7)."""
-    fallback: bool
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    bytes_acked: int = 0
-    bytes_retrans: int = 0
-    """Sent again on another subflow."""
-    retransmits: int = 0
-    inode: int = 0
-    """0: no application holds it any more."""

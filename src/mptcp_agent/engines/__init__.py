@@ -1,4 +1,4 @@
-"""Engines: the proxy programs the agent can run, one file each (design 2.1b).
+"""Engines: the proxy programs the agent can run, one file each.
 
 ``choose`` picks one by the name in the configuration; the engine's ``problems`` says what is
 in the way; ``client`` and ``server`` render the process. All of it pure.

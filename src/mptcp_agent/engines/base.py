@@ -23,6 +23,15 @@ from ..core.problem import Problem
 Role = Literal["client", "server"]
 LogLevel = Literal["error", "warning", "info", "debug"]
 
+#: The AEAD methods of SIP004, as sing-box and shadowsocks-libev know them.
+AEAD = (
+    "aes-128-gcm",
+    "aes-192-gcm",
+    "aes-256-gcm",
+    "chacha20-ietf-poly1305",
+    "xchacha20-ietf-poly1305",
+)
+
 #: Bytes of key behind the base64 password of the AEAD-2022 methods (SIP022, section 2.1).
 #: Every other method takes any text but an empty one; ``none`` takes none.
 KEY_BYTES: Mapping[str, int] = {
@@ -30,6 +39,7 @@ KEY_BYTES: Mapping[str, int] = {
     "2022-blake3-aes-256-gcm": 32,
     "2022-blake3-chacha20-poly1305": 32,
 }
+AEAD_2022 = tuple(KEY_BYTES)
 
 #: Methods that accept several keys joined by colons: identity headers (SIP022-2).
 _IDENTITY_KEYS = {"2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm"}
@@ -40,8 +50,9 @@ UNPRIVILEGED_USER = "nobody"
 #: Ports below need a privilege: the kernel's default of net.ipv4.ip_unprivileged_port_start.
 FIRST_UNPRIVILEGED_PORT = 1024
 
-#: Open files a proxy may have. A proxied connection takes two; procd hands out 1024.
-OPEN_FILES = 16384
+#: Open files a proxy may have, by procd and by its own settings where it has one (which would
+#: lower procd's). A proxied connection takes two: room for 16,000. procd would hand out 1024.
+OPEN_FILES = 32768
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .base import (
+    AEAD,
     OPEN_FILES,
     UNPRIVILEGED_USER,
     Build,
@@ -32,14 +33,7 @@ from .base import (
 class ShadowsocksLibev(Engine):
     name = "shadowsocks-libev"
     programs: ClassVar[Mapping[Role, str]] = {"client": "ss-redir", "server": "ss-server"}
-    methods = (
-        "none",
-        "aes-128-gcm",
-        "aes-192-gcm",
-        "aes-256-gcm",
-        "chacha20-ietf-poly1305",
-        "xchacha20-ietf-poly1305",
-    )
+    methods = ("none", *AEAD)
     version_arguments = ("-h",)
     wrappable = True
     packages = (

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from ..core.problem import Problem
 from .base import (
+    AEAD_2022,
     FIRST_UNPRIVILEGED_PORT,
     OPEN_FILES,
     UNPRIVILEGED_USER,
@@ -35,15 +36,7 @@ _KEEP_ALIVE = 60
 class ShadowsocksRust(Engine):
     name = "shadowsocks-rust"
     programs: ClassVar[Mapping[Role, str]] = {"client": "sslocal", "server": "ssserver"}
-    methods = (
-        "none",
-        "aes-128-gcm",
-        "aes-256-gcm",
-        "chacha20-ietf-poly1305",
-        "2022-blake3-aes-128-gcm",
-        "2022-blake3-aes-256-gcm",
-        "2022-blake3-chacha20-poly1305",
-    )
+    methods = ("none", "aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305", *AEAD_2022)
     version_arguments = ("--version",)
     packages = (
         "install sslocal and ssserver from a third-party feed (packages shadowsocks-rust-*), "

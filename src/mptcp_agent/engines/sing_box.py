@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .base import (
+    AEAD,
+    AEAD_2022,
     FIRST_UNPRIVILEGED_PORT,
     UNPRIVILEGED_USER,
     Build,
@@ -51,17 +53,7 @@ _LISTENER_ONLY = (("GODEBUG", "multipathtcp=0"),)
 class SingBox(Engine):
     name = "sing-box"
     programs: ClassVar[Mapping[Role, str]] = {"client": "sing-box", "server": "sing-box"}
-    methods = (
-        "none",
-        "aes-128-gcm",
-        "aes-192-gcm",
-        "aes-256-gcm",
-        "chacha20-ietf-poly1305",
-        "xchacha20-ietf-poly1305",
-        "2022-blake3-aes-128-gcm",
-        "2022-blake3-aes-256-gcm",
-        "2022-blake3-chacha20-poly1305",
-    )
+    methods = ("none", *AEAD, *AEAD_2022)
     version_arguments = ("version",)
     packages = "install the package sing-box (official feeds of OpenWrt 23.05 and later)"
 

@@ -1,15 +1,12 @@
-"""The only code that touches the machine: one file per thing touched.
+"""The only code that touches the machine: one folder or file per thing touched.
 
-All calls block, for a millisecond or so, and belong into the worker thread. Modules here never
-import each other; what they take and give are types of ``core``, and what the machine refuses
-becomes an error of ``errors`` that names the thing and the way out. Excepted, since they touch
-nothing: ``pyroute2_parts`` (the library), ``route_messages``, ``diag_messages`` (translation).
+All calls block, for a millisecond or so, and belong into the worker thread (probes wait in the
+loop). What touches one thing knows no other; what they take and give are types of ``core``, and
+what the machine refuses becomes an error of ``errors`` that names the thing and the way out.
 
-    routes          routes, rules, links and addresses        (rtnetlink)
-    endpoints       MPTCP endpoints and limits                (generic netlink, mptcp_pm)
-    netlink_events  "look again" when any of these changes    (netlink multicast)
-    sysctl          kernel parameters                         (/proc/sys)
-    files           generated files, mode 0600
-    diag            connections and subflows                  (sock_diag)
-    counters        MPTCP and link counters, memory           (/proc, /sys)
+    netlink     routes, rules, links, addresses, MPTCP endpoints, sockets, "look again" events
+    firewall    nftables, iptables
+    engines     what an installed engine can do, found out by running it
+    ubus        the bus, and procd's service on it
+    sysctl, files, counters, processes, programs, resolver, probes
 """

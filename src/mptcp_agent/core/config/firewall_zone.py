@@ -18,10 +18,9 @@ from dataclasses import replace
 
 from ..problem import Problem
 from . import PACKAGE, Config
+from .options import boolean
 
 Values = Mapping[str, Mapping[str, object]]  # of ``uci get firewall``
-
-_YES = {"1", "yes", "on", "true", "enabled"}
 
 
 def problems(config: Config, firewall: Values) -> tuple[Problem, ...]:
@@ -125,7 +124,7 @@ def _words(value: object) -> list[str]:
 
 
 def _enabled(section: Mapping[str, object]) -> bool:
-    return str(section.get("enabled", "1")) in _YES
+    return boolean(str(section.get("enabled", "1"))) is True
 
 
 def _by_zone(rejected: Mapping[str, str]) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,7 @@ UCI knows only text and lists of text. This is the part no schema library does: 
 people write in UCI into the schema's types (a list given as one option, one option given as
 a list, ``on``/``yes``/``1``). The checks that remain are the few keywords our schema uses;
 ``tests/unit/test_reader.py`` shows with Hypothesis that they agree with jsonschema, which is
-too large to keep loaded on a router (facts: 10 MB) and missing on some of its architectures.
+too large to keep loaded on a router (10 MB) and missing on some of its architectures.
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ FORMATS: Mapping[str, tuple[Callable[[str], bool], str]] = {
 }
 
 
+def boolean(text: str) -> bool | None:
+    """What a UCI boolean says; None for a word that is none."""
+    return _BOOLEANS.get(text.strip().lower())
+
+
 class OptionError(ValueError):
     """The value is not one of those allowed; the message says which are."""
 
@@ -120,9 +125,10 @@ def _scalar(raw: str, schema: Schema) -> bool | int | str:
         raise OptionError("holds a NUL character")
     kind = schema["type"]
     if kind == "boolean":
-        if raw.strip().lower() not in _BOOLEANS:
+        value = boolean(raw)
+        if value is None:
             raise OptionError("not a boolean")
-        return _BOOLEANS[raw.strip().lower()]
+        return value
     if kind == "integer":
         return _integer(raw, schema)
     if "enum" in schema and raw not in schema["enum"]:

@@ -1,6 +1,6 @@
 """plan(): a snapshot of the router -> the router as it should be.
 
-peers      which peer, which of its addresses, which WANs
+peers      which of them, which of its addresses, which WANs
 routing    routes, rules, endpoints
 proxies    engine, configuration files, processes
 firewall   the chain SSREDIR and the server's access list

@@ -1,4 +1,6 @@
-"""Starts a program deaf to netlink events, under another account:  deaf.py USER PROGRAM ARGS…
+"""Starts a program deaf to netlink events, under another account:
+
+    seccomp_no_netlink.py USER PROGRAM ARGS…
 
 sing-box closes all its connections whenever the device of the default route changes in any way
 (``ResetNetwork`` in its route/network.go, up to 1.14 without an option against it): the main
@@ -91,7 +93,7 @@ def main() -> None:
         refuse_netlink_events()
     except (OSError, KeyError) as error:
         # Better with the habit than without a proxy.
-        print(f"deaf: no seccomp filter ({error}); {program} hears of every link", file=sys.stderr)
+        print(f"no seccomp filter ({error}): {program} hears of every link", file=sys.stderr)
     os.execv(program, [program, *arguments])
 
 

@@ -67,7 +67,7 @@ class EngineBuilds:
         launcher: tuple[str, ...] = (),
     ) -> None:
         self._directory = directory
-        self._deafener = launcher
+        self._launcher = launcher
         self._places = places
         self._known: dict[str, tuple[object, Build]] = {}
 
@@ -108,7 +108,7 @@ class EngineBuilds:
                 "warning",
             )
             build = replace(build, problems=(problem,))
-        build = replace(build, launcher=self._deafener)
+        build = replace(build, launcher=self._launcher)
         self._known[engine.name] = (key, build)
         return build
 

@@ -1,7 +1,7 @@
-"""Sockets as the kernel sees them: TCP, MPTCP subflows and connections (sock_diag(7)).
+"""Sockets as the kernel sees them: TCP, and the subflows of MPTCP among them (sock_diag(7)).
 
-Hand-written, because no library does it: pyroute2's DiagSocket has no room for protocol 262
-and gives a subflow's details as undecoded text.
+Hand-written, because no library does it: pyroute2's DiagSocket gives a subflow's details as
+undecoded text, and is slow for something read twenty times a second.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from ...core.sockets import MptcpSocket, TcpSocket
+from ...core.sockets import TcpSocket
 from ...errors import KernelError
 from .diag_messages import (
     MESSAGE_SIZE,
     SOCKET_ID,
     SOCKET_ID_REST,
     STATES,
-    mptcp_socket,
     tcp_socket,
     waiting,
 )
+from .framing import HEADER, messages
 
 _NETLINK_SOCK_DIAG = 4
-_IPPROTO_MPTCP = 262
 #: linux/netlink.h
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 #: linux/sock_diag.h
@@ -36,9 +34,6 @@ _SOCK_DIAG_BY_FAMILY, _SOCK_DESTROY = 20, 21
 #: linux/inet_diag.h inet_diag_req_v2: family, protocol, extensions, states; then a socket id
 _WANTED = struct.Struct("=BBBxI")
 _EXTENSIONS = 1 << (2 - 1)  # INET_DIAG_INFO; details of the ULP come unasked, to root
-#: The protocol as an attribute, because 262 does not fit into its byte (Linux 5.9).
-_PROTOCOL = struct.Struct("=HHI")
-_INET_DIAG_REQ_PROTOCOL = 3
 _NO_COOKIE = 0xFFFFFFFFFFFFFFFF
 
 _CONVERSING = sum(
@@ -55,10 +50,7 @@ def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
     A port of 0 means any; the kernel does the filtering. IPv4 sockets first. Raises
     KernelError. About 20 µs per socket.
     """
-    return [
-        tcp_socket(message)
-        for message in _both_families(socket.IPPROTO_TCP, local_port, remote_port)
-    ]
+    return [tcp_socket(message) for message in _both_families(local_port, remote_port)]
 
 
 def calls(remote_port: int) -> list[TcpSocket]:
@@ -66,7 +58,7 @@ def calls(remote_port: int) -> list[TcpSocket]:
     agent's own probes, which are many) is not even unpacked."""
     return [
         tcp_socket(message)
-        for message in _both_families(socket.IPPROTO_TCP, 0, remote_port)
+        for message in _both_families(0, remote_port)
         if message[1] == _SYN_SENT or b"mptcp" in message[MESSAGE_SIZE:]
     ]
 
@@ -74,22 +66,7 @@ def calls(remote_port: int) -> list[TcpSocket]:
 def backlog(port: int) -> int:
     """Connections to a local port that its process has not accepted yet. More than a moment
     above 0 means that it hangs. Walks listening sockets only, which are few."""
-    return sum(
-        waiting(message)
-        for message in _both_families(socket.IPPROTO_TCP, port, 0, 1 << STATES.index("listen"))
-    )
-
-
-def subflows(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
-    """The subflows of MPTCP connections (each has its ``subflow`` set)."""
-    return [s for s in tcp_sockets(local_port, remote_port) if s.subflow is not None]
-
-
-def connections(local_port: int = 0, remote_port: int = 0) -> list[MptcpSocket]:
-    """MPTCP connections, also those that fell back to plain TCP."""
-    return [
-        mptcp_socket(message) for message in _both_families(_IPPROTO_MPTCP, local_port, remote_port)
-    ]
+    return sum(waiting(message) for message in _both_families(port, 0, 1 << STATES.index("listen")))
 
 
 def destroy(target: TcpSocket) -> bool:
@@ -116,20 +93,16 @@ def destroy(target: TcpSocket) -> bool:
 # --- Asking ---------------------------------------------------------------------------------
 
 
-def _both_families(
-    protocol: int, local_port: int, remote_port: int, states: int = _CONVERSING
-) -> Iterator[bytes]:
+def _both_families(local_port: int, remote_port: int, states: int = _CONVERSING) -> Iterator[bytes]:
     ids = SOCKET_ID.pack(local_port, remote_port, b"", b"") + SOCKET_ID_REST.pack(0, _NO_COOKIE)
-    attribute = _PROTOCOL.pack(_PROTOCOL.size, _INET_DIAG_REQ_PROTOCOL, protocol)
     for version in (socket.AF_INET, socket.AF_INET6):
-        wanted = _WANTED.pack(version, protocol & 0xFF, _EXTENSIONS, states)
+        wanted = _WANTED.pack(version, socket.IPPROTO_TCP, _EXTENSIONS, states)
         try:
-            for message in _ask(_SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, wanted + ids + attribute):
+            for message in _ask(_SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, wanted + ids):
                 if len(message) >= MESSAGE_SIZE:
                     yield message
         except OSError as error:
-            what = "MPTCP connections" if protocol == _IPPROTO_MPTCP else "TCP sockets"
-            raise KernelError(f"listing {what}: {_reason(error, protocol)}") from error
+            raise KernelError(f"listing TCP sockets: {_reason(error)}") from error
 
 
 def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:
@@ -139,16 +112,9 @@ def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:
     )
     with opened:
         opened.settimeout(5)  # the kernel answers within the call; never hang on it
-        opened.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
+        opened.send(HEADER.pack(HEADER.size + len(body), kind, flags, 1, 0) + body)
         while True:
-            data = opened.recv(1 << 16)
-            offset = 0
-            while offset + _HEADER.size <= len(data):
-                length, answer, *_ = _HEADER.unpack_from(data, offset)
-                if length < _HEADER.size:
-                    raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
-                payload = data[offset + _HEADER.size : offset + length]
-                offset += (length + 3) & ~3  # NLMSG_ALIGN
+            for answer, payload in messages(opened.recv(1 << 16)):
                 if answer in (_ERROR, _DONE):
                     code = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
                     if code:
@@ -157,13 +123,11 @@ def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:
                 yield payload
 
 
-def _reason(error: OSError, protocol: int = socket.IPPROTO_TCP) -> str:
+def _reason(error: OSError) -> str:
     if error.errno == errno.EOPNOTSUPP:
         return "this kernel cannot (option CONFIG_INET_DIAG_DESTROY)"
     if error.errno in (errno.ENOENT, errno.EPROTONOSUPPORT, errno.EINVAL):
-        name = "kmod-inet-mptcp-diag" if protocol == _IPPROTO_MPTCP else "kmod-inet-diag"
-        option = "INET_MPTCP_DIAG" if protocol == _IPPROTO_MPTCP else "INET_DIAG"
-        return f"the kernel lacks CONFIG_{option} (OpenWrt package {name})"
+        return "the kernel lacks CONFIG_INET_DIAG (OpenWrt package kmod-inet-diag)"
     if error.errno == errno.EPERM:
         return "not permitted; the agent needs root (CAP_NET_ADMIN)"
     return error.strerror or str(error)

@@ -9,13 +9,10 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from typing import Final
+from typing import Final, get_args
 
-from ...core.sockets import MptcpSocket, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
-
-#: linux/netlink.h nlattr: length with header, type
-_ATTRIBUTE = struct.Struct("=HH")
-_NESTED_BITS = 0xC000
+from ...core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from .framing import attributes, device
 
 #: linux/inet_diag.h inet_diag_sockid: ports and addresses in network order; then the
 #: interface index and the kernel's cookie
@@ -26,44 +23,17 @@ SOCKET_ID_REST = struct.Struct("=IQ")
 MESSAGE_SIZE: Final = 72
 _SOCKET_ID_AT: Final = 4
 _RQUEUE_AT: Final = 56
-_INODE_AT: Final = 68
 _INET_DIAG_INFO, _INET_DIAG_ULP_INFO = 2, 19
 #: tcpi_min_rtt before the first measurement: more than an hour, for whoever multiplies with it.
 _NO_SAMPLE: Final = 0xFFFFFFFF
 _INET_ULP_INFO_NAME, _INET_ULP_INFO_MPTCP = 1, 3
 
-#: net/tcp_states.h, in the order of their numbers
-STATES: tuple[TcpState, ...] = (
-    "unknown",
-    "established",
-    "syn-sent",
-    "syn-recv",
-    "fin-wait-1",
-    "fin-wait-2",
-    "time-wait",
-    "closed",
-    "close-wait",
-    "last-ack",
-    "listen",
-    "closing",
-    "new-syn-recv",
-)
+#: By number, and from bit 0 on.
+STATES: tuple[TcpState, ...] = get_args(TcpState)
+_SUBFLOW_FLAGS: tuple[SubflowFlag, ...] = get_args(SubflowFlag)
 
-#: linux/mptcp.h: MPTCP_SUBFLOW_FLAG_*, from bit 0 on
-_SUBFLOW_FLAGS: tuple[SubflowFlag, ...] = (
-    "capable-remote",
-    "capable-local",
-    "join-remote",
-    "join-local",
-    "backup-remote",
-    "backup-local",
-    "fully-established",
-    "connected",
-    "map-valid",
-)
 #: linux/mptcp.h: MPTCP_SUBFLOW_ATTR_*
-_TOKEN_REM, _TOKEN_LOC, _FLAGS, _ID_REM, _ID_LOC = 1, 2, 8, 9, 10
-_FLAG_FALLBACK = 1 << 0  # MPTCP_INFO_FLAG_FALLBACK
+_TOKEN_LOC, _FLAGS, _ID_LOC = 2, 8, 10
 
 
 class _Fields:
@@ -90,41 +60,17 @@ def tcp_socket(message: bytes) -> TcpSocket:
     """An inet_diag_msg of MESSAGE_SIZE bytes at least, with the attributes after it."""
     local, local_port, remote, remote_port = _ends(message)
     index, cookie = SOCKET_ID_REST.unpack_from(message, _SOCKET_ID_AT + SOCKET_ID.size)
-    attributes = _attributes(message[MESSAGE_SIZE:])
+    found = attributes(message[MESSAGE_SIZE:])
     return TcpSocket(
         local=local,
         local_port=local_port,
         remote=remote,
         remote_port=remote_port,
         state=_state(message),
-        device=_device(index),
+        device=device(index),
         cookie=cookie,
-        info=_tcp_info(_Fields(attributes.get(_INET_DIAG_INFO, b""))),
-        subflow=_subflow(_attributes(attributes.get(_INET_DIAG_ULP_INFO, b""))),
-    )
-
-
-def mptcp_socket(message: bytes) -> MptcpSocket:
-    """The same, of protocol 262."""
-    local, local_port, remote, remote_port = _ends(message)
-    # struct mptcp_info, linux/mptcp.h; from retransmits on since Linux 6.5
-    info = _Fields(_attributes(message[MESSAGE_SIZE:]).get(_INET_DIAG_INFO, b""))
-    return MptcpSocket(
-        local=local,
-        local_port=local_port,
-        remote=remote,
-        remote_port=remote_port,
-        state=_state(message),
-        token=info.u32(12),
-        # mptcpi_subflows does not count the first one; mptcpi_subflows_total (6.7) does
-        subflows=info.u8(80) or info.u8(0) + 1,
-        fallback=bool(info.u32(8) & _FLAG_FALLBACK),
-        retransmits=info.u32(44),
-        bytes_retrans=info.u64(48),
-        bytes_sent=info.u64(56),
-        bytes_received=info.u64(64),
-        bytes_acked=info.u64(72),
-        inode=_Fields(message).u32(_INODE_AT),
+        info=_tcp_info(_Fields(found.get(_INET_DIAG_INFO, b""))),
+        subflow=_subflow(attributes(found.get(_INET_DIAG_ULP_INFO, b""))),
     )
 
 
@@ -134,38 +80,23 @@ def waiting(message: bytes) -> int:
 
 
 def _tcp_info(info: _Fields) -> TcpInfo:
-    """struct tcp_info, linux/tcp.h. ``segments`` fields are counted in ``mss``."""
+    """struct tcp_info, linux/tcp.h: the fields that somebody reads."""
     return TcpInfo(
         retransmits=info.u8(2),
-        backoff=info.u8(4),
-        app_limited=bool(info.u8(7) & 1),
-        rto=info.u32(8),
-        mss=info.u32(16),
         unacked=info.u32(24),
-        lost=info.u32(32),
-        last_data_sent_ms=info.u32(44),
-        last_data_recv_ms=info.u32(52),
-        last_ack_recv_ms=info.u32(56),
         rtt=info.u32(68),
-        rttvar=info.u32(72),
         cwnd=info.u32(80),
         total_retrans=info.u32(100),
         bytes_acked=info.u64(120),
         bytes_received=info.u64(128),
-        notsent=info.u32(144),
         min_rtt=0 if info.u32(148) == _NO_SAMPLE else info.u32(148),
-        delivery_rate=info.u64(160),
-        busy_us=info.u64(168),
-        sndbuf_limited_us=info.u64(184),
-        bytes_sent=info.u64(200),
-        bytes_retrans=info.u64(208),
     )
 
 
 def _subflow(ulp: dict[int, bytes]) -> Subflow | None:
     if ulp.get(_INET_ULP_INFO_NAME, b"").rstrip(b"\0") != b"mptcp":
         return None
-    details = _attributes(ulp.get(_INET_ULP_INFO_MPTCP, b""))
+    details = attributes(ulp.get(_INET_ULP_INFO_MPTCP, b""))
 
     def number(attribute: int) -> int:
         return int.from_bytes(details.get(attribute, b""), sys.byteorder)
@@ -173,24 +104,9 @@ def _subflow(ulp: dict[int, bytes]) -> Subflow | None:
     bits = number(_FLAGS)
     return Subflow(
         token_local=number(_TOKEN_LOC),
-        token_remote=number(_TOKEN_REM),
         id_local=number(_ID_LOC),
-        id_remote=number(_ID_REM),
         flags=frozenset(flag for bit, flag in enumerate(_SUBFLOW_FLAGS) if bits & (1 << bit)),
     )
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    """A chain of netlink attributes by type; what is cut off at the end is left out."""
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size or offset + length > len(data):
-            break
-        found[kind & ~_NESTED_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3  # NLA_ALIGN
-    return found
 
 
 def _ends(message: bytes) -> tuple[str, int, str, int]:
@@ -213,12 +129,3 @@ def _address(version: int, raw: bytes) -> str:
 def _state(message: bytes) -> TcpState:
     number = message[1]
     return STATES[number] if number < len(STATES) else "unknown"
-
-
-def _device(index: int) -> str:
-    if not index:
-        return ""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"if{index}"

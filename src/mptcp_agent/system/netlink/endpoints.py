@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.describe import line
 from ...core.state import ENDPOINT_IDS, Endpoint, EndpointFlag, Limits, family
 from ...errors import KernelError
+from .framing import device
 from .library import MPTCP, Handle, Message, NetlinkError, code, text
 
 #: linux/mptcp_pm.h (before Linux 6.7 linux/mptcp.h): MPTCP_PM_ADDR_FLAG_*
@@ -58,15 +60,12 @@ class PathManager:
     def close(self) -> None:
         self._netlink.close()
 
-    def observe(self) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-        """The agent's own endpoints (by their id), and everybody else's; both sorted.
-
-        Implicit endpoints, which the kernel keeps for itself, are neither.
-        """
+    def observe(self) -> tuple[Endpoint, ...]:
+        """The agent's own endpoints, sorted: known by their id, and not implicit (those the
+        kernel keeps for itself)."""
         entries = [entry.endpoint for entry in self._entries() if not entry.implicit]
-        own = [e for e in entries if e.id in ENDPOINT_IDS]
-        foreign = [e for e in entries if e.id not in ENDPOINT_IDS]
-        return tuple(sorted(own, key=_order)), tuple(sorted(foreign, key=_order))
+        own = (e for e in entries if e.id in ENDPOINT_IDS)
+        return tuple(sorted(own, key=lambda e: (e.address, e.device, e.id)))
 
     def limits(self) -> Limits:
         for message in self._dump(lambda mptcp: mptcp.limits("show")):
@@ -78,8 +77,7 @@ class PathManager:
 
     def set_limits(self, limits: Limits) -> None:
         self._request(
-            f"mptcp limits subflows {limits.subflows} add_addr_accepted "
-            f"{limits.add_addr_accepted} (each may be 0 to 8)",
+            f"{line(limits)} (each may be 0 to 8)",
             lambda mptcp: mptcp.limits(
                 "set", subflows=limits.subflows, add_addr_accepted=limits.add_addr_accepted
             ),
@@ -100,9 +98,7 @@ class PathManager:
         try:
             index = socket.if_nametoindex(endpoint.device)
         except OSError as error:
-            raise KernelError(
-                f"{_spell(endpoint)}: there is no device {endpoint.device}"
-            ) from error
+            raise KernelError(f"{line(endpoint)}: there is no device {endpoint.device}") from error
         address = "addr6" if family(endpoint.address) == 6 else "addr4"
         bits = sum(_FLAGS[flag] for flag in endpoint.flags)
 
@@ -115,10 +111,10 @@ class PathManager:
                 if_idx=struct.pack("=i", index),
             )
 
-        if not self._request(_spell(endpoint), ask, fine=_TAKEN):
+        if not self._request(line(endpoint), ask, fine=_TAKEN):
             # One came back in between, or those of addresses long gone fill all eight places.
             self.forget_implicit()
-            self._request(_spell(endpoint), ask)
+            self._request(line(endpoint), ask)
 
     def forget_implicit(self) -> None:
         """Remove the kernel's own endpoints, which it never does itself."""
@@ -147,7 +143,7 @@ class PathManager:
         # Linux before 6.1 wants the family, too; the address must be there only for id 0.
         address = "addr6" if family(endpoint.address) == 6 else "addr4"
         self._request(
-            f"removing {_spell(endpoint)}",
+            f"removing {line(endpoint)}",
             lambda mptcp: mptcp.endpoint("del", **{address: endpoint.address}, id=endpoint.id),
             fine=(errno.EINVAL, errno.ENOENT),  # EINVAL "address not found"
         )
@@ -187,7 +183,7 @@ def _entry(address: Message) -> _Entry:
     return _Entry(
         Endpoint(
             address=str(ipaddress.ip_address(raw)),
-            device=_device(address.get_attr("MPTCP_PM_ADDR_ATTR_IF_IDX")),
+            device=device(_index(address.get_attr("MPTCP_PM_ADDR_ATTR_IF_IDX"))),
             flags=frozenset(flag for flag, bit in _FLAGS.items() if bits & bit),
             id=int(address.get_attr("MPTCP_PM_ADDR_ATTR_ID") or 0),
         ),
@@ -195,22 +191,6 @@ def _entry(address: Message) -> _Entry:
     )
 
 
-def _device(index_text: str | None) -> str:
-    """The device of an index like ``03:00:00:00``; "" for none, ``if3`` where it is gone."""
-    (index,) = struct.unpack("=i", bytes.fromhex((index_text or "0" * 8).replace(":", "")))
-    if not index:
-        return ""
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"if{index}"
-
-
-def _order(endpoint: Endpoint) -> tuple[str, str, int]:
-    return (endpoint.address, endpoint.device, endpoint.id)
-
-
-def _spell(endpoint: Endpoint) -> str:
-    """The endpoint as ``ip mptcp`` would write it."""
-    flags = " ".join(sorted(endpoint.flags))
-    return f"mptcp endpoint {endpoint.address} dev {endpoint.device} id {endpoint.id} {flags}"
+def _index(shown: str | None) -> int:
+    """An index like ``03:00:00:00``; none is 0."""
+    return int(struct.unpack("=i", bytes.fromhex((shown or "0" * 8).replace(":", "")))[0])

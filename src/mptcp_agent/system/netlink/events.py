@@ -1,7 +1,7 @@
 """Netlink events: the kernel says that something changed, the agent looks again.
 
 Own sockets rather than pyroute2's, because only the fact of a message counts here, never its
-content (a lost one costs nothing, see the design's "level-triggered"), and because receiving
+content (a lost one costs nothing: whoever looks again sees all of it), and because receiving
 events is what differs most between pyroute2 0.7 (a thread) and 0.9 (asyncio).
 """
 
@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-import struct
 
 from ...core.state import Part
 from ...errors import KernelError
+from .framing import messages
 
 #: linux/netlink.h
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; beyond net.core.rmem_max, with CAP_NET_ADMIN
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 
 #: linux/rtnetlink.h: RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_RULE, _IPV6_IFADDR,
 #: _IPV6_ROUTE, _IPV6_RULE
@@ -100,18 +99,14 @@ def meaning(data: bytes, nftables: bool = False) -> set[Part]:
     """What the messages of rtnetlink or nftables in the datagram are about. Garbage means
     everything."""
     found: set[Part] = set()
-    offset = 0
-    while offset < len(data):
-        if len(data) - offset < _HEADER.size:
-            return set(EVERYTHING)
-        length, kind, *_ = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size or length > len(data) - offset:
-            return set(EVERYTHING)
-        if nftables:
-            found |= {Part.FIREWALL} if kind & 0xFF not in _NFT_ELEMENTS else set()
-        elif kind in _PARTS:
-            found.add(_PARTS[kind])
-        offset += (length + 3) & ~3  # NLMSG_ALIGN
+    try:
+        for kind, _ in messages(data):
+            if nftables:
+                found |= {Part.FIREWALL} if kind & 0xFF not in _NFT_ELEMENTS else set()
+            elif kind in _PARTS:
+                found.add(_PARTS[kind])
+    except OSError:
+        return set(EVERYTHING)
     return found
 
 

@@ -44,7 +44,7 @@ def is_own_route(message: Message) -> bool:
     return message["proto"] == ROUTE_PROTOCOL and message.get_attr("RTA_TABLE") in TABLES
 
 
-def to_route(message: Message, names: Mapping[int, str | None]) -> Route:
+def to_route(message: Message, names: Mapping[int, str]) -> Route:
     kind = _ROUTE_TYPES.get(message["type"], "unicast")
     gateway, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
     index = message.get_attr("RTA_OIF")
@@ -126,30 +126,3 @@ def from_rule(rule: Rule) -> dict[str, int | str]:
 def _port(ports: object) -> int | None:
     """The first port of ``start:end``, which is how pyroute2 shows a range of ports."""
     return int(str(ports).split(":")[0]) if ports else None
-
-
-def spell(item: Route | Rule) -> str:
-    """The route or rule as ``ip`` would write it."""
-    words = [f"{name} {value}" for name, value in _words(item) if value is not None]
-    return " ".join(words)
-
-
-def _words(item: Route | Rule) -> list[tuple[str, object]]:
-    if isinstance(item, Route):
-        kind = "route" if item.type == "unicast" else f"route {item.type}"
-        return [
-            (kind, item.destination),
-            ("via", item.gateway),
-            ("dev", item.device),
-            ("src", item.source),
-            ("table", item.table),
-        ]
-    return [
-        ("rule", item.priority),
-        ("from", item.source),
-        ("to", item.destination),
-        ("iif", item.iif),
-        ("oif", item.oif),
-        ("sport", item.sport),
-        ("lookup", item.table),
-    ]

@@ -7,13 +7,14 @@ and priority; what somebody else made is neither shown nor touched.
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ...core.describe import line
 from ...core.network import Link
 from ...core.state import ROUTE_PROTOCOL, TABLES, Route, Rule
 from ...errors import KernelError
+from .framing import Devices
 from .library import Handle, IPRoute, Message, NetlinkError, code, text
 from .route_messages import (
     INET,
@@ -24,7 +25,6 @@ from .route_messages import (
     is_own_route,
     is_own_rule,
     network,
-    spell,
     to_route,
     to_rule,
 )
@@ -71,7 +71,7 @@ class Routing:
 
     def observe(self) -> tuple[tuple[Route, ...], tuple[Rule, ...]]:
         """The agent's own routes and rules of both families, sorted."""
-        names = _Names()
+        names = Devices()
         routes = [
             to_route(message, names)
             for version in INET.values()
@@ -100,17 +100,17 @@ class Routing:
         Left out: link-local scope, and what duplicate address detection has not yet passed,
         has failed, or what is deprecated (RFC 4862): no subflow could start there.
         """
-        names = _Names()
+        names = Devices()
         found: dict[str, list[str]] = {}
         for message in self._dump("addresses", lambda ip: ip.get_addr()):
             flags = message.get_attr("IFA_FLAGS") or message["flags"]
-            device = names[message["index"]]
-            if message["scope"] != _SCOPE_UNIVERSE or flags & _UNUSABLE or device is None:
+            if message["scope"] != _SCOPE_UNIVERSE or flags & _UNUSABLE:
                 continue
             # On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is ours.
             own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
             if own:
-                found.setdefault(device, []).append(f"{canonical(own)}/{message['prefixlen']}")
+                device, text = names[message["index"]], f"{canonical(own)}/{message['prefixlen']}"
+                found.setdefault(device, []).append(text)
         return tuple(sorted((device, tuple(texts)) for device, texts in found.items()))
 
     # --- What should be --------------------------------------------------------------------
@@ -125,12 +125,12 @@ class Routing:
             return
         except (NetlinkError, OSError) as error:
             if code(error) != errno.EEXIST:
-                raise KernelError(f"{spell(route)}: {text(error)}; {_way_out(route)}") from error
+                raise KernelError(f"{line(route)}: {text(error)}; {_way_out(route)}") from error
         slot = self._slot(route)
         foreign = [m["proto"] for m in slot if m["proto"] != ROUTE_PROTOCOL]
         if foreign:
             raise KernelError(
-                f"{spell(route)}: another program's route is in that place (protocol "
+                f"{line(route)}: another program's route is in that place (protocol "
                 f"{foreign[0]}); remove it, and keep that program away from tables "
                 f"{TABLES[0]} to {TABLES[-1]}"
             )
@@ -142,7 +142,7 @@ class Routing:
         try:
             self._put(route, "replace")
         except (NetlinkError, OSError) as error:
-            raise KernelError(f"{spell(route)}: {text(error)}; {_way_out(route)}") from error
+            raise KernelError(f"{line(route)}: {text(error)}; {_way_out(route)}") from error
 
     def _put(self, route: Route, how: str) -> None:
         request = from_route(route)
@@ -157,7 +157,7 @@ class Routing:
     def remove_route(self, route: Route) -> None:
         """Take the agent's route out of its place; fine where it is gone already."""
         self._absent(
-            spell(route),
+            line(route),
             lambda ip: ip.route(
                 "del",
                 family=inet_family(route.destination),
@@ -176,7 +176,7 @@ class Routing:
             self._netlink.request(lambda ip: ip.rule(_NEW_RULE, **from_rule(rule)))
         except (NetlinkError, OSError) as error:
             raise KernelError(
-                f"{spell(rule)}: {text(error)}; does the kernel have policy routing "
+                f"{line(rule)}: {text(error)}; does the kernel have policy routing "
                 "(CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)?"
             ) from error
 
@@ -193,7 +193,7 @@ class Routing:
         hit: list[Rule] = []
         now = before
         while rule in now and len(hit) < len(before):
-            self._absent(spell(rule), lambda ip: ip.rule("del", **from_rule(rule)))
+            self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
             last, now = now, self._own_rules(version)
             hit += [r for r in last if r not in now]
         for other in hit:
@@ -234,17 +234,6 @@ class Routing:
             if message.get_attr("RTA_TABLE") == route.table
             and network(message, "RTA_DST", "dst_len") == route.destination
         ]
-
-
-class _Names(dict[int, str | None]):
-    """Device names by index, asked for once; None for a device that is gone by now."""
-
-    def __missing__(self, index: int) -> str | None:
-        try:
-            self[index] = socket.if_indextoname(index)
-        except OSError:
-            self[index] = None
-        return self[index]
 
 
 def _routes_where(version: int, **filters: int) -> Ask:

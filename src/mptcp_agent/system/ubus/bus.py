@@ -1,6 +1,6 @@
 """ubus through python3-ubus, made fit for an event loop.
 
-The binding has habits that decide this file (facts: found against a real ubusd):
+The binding has habits that decide this file (found against a real ubusd):
 
 - one connection per process, one thread only; ``call`` blocks, so it always gets a timeout;
 - no file descriptor accessor: the new socket is found by comparing /proc/self/fd;
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...core.ubus import Reply
 from ...errors import BusError
 
 ubus: Any
@@ -30,7 +31,6 @@ try:
 except ImportError:  # said in words by Bus.connect
     ubus = None
 
-Reply = dict[str, Any]  # JSON of another program
 Handler = Callable[[], Mapping[str, object]]
 Listener = Callable[[str, Reply], None]
 

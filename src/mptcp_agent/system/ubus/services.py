@@ -6,24 +6,20 @@ Not children of the agent: they outlive its restart, and procd restarts only wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.state import Process
+from ...core.ubus import Call
+from ...engines.base import OPEN_FILES
 from ...errors import BusError, ServiceError
 
 SERVICE = "mptcp-proxy-engine"
-
-Call = Callable[[str, str, Mapping[str, object]], dict[str, Any]]
 
 #: procd's respawn: a process that lived this long (s) starts counting anew, pause between
 #: starts (s), starts before giving up; 0 = never give up: the agent keeps the LAN online
 #: meanwhile, and a server that is back at night should find its proxy waiting.
 RESPAWN = ["60", "1", "0"]
-
-#: A proxied connection takes two descriptors; procd hands out 1024.
-OPEN_FILES = 32768
 
 
 @dataclass(frozen=True)
