@@ -1,0 +1,37 @@
+"""What the monitor asks of the machine, in one place: the real functions here, others in tests."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from ..core.sockets import TcpSocket
+from ..system import counters, probes, processes
+from ..system.netlink import diag
+from ..system.probes import Outcome
+
+Connect = Callable[
+    [str, str, str, int, float], Awaitable[tuple[Outcome, socket.socket | None]]
+]  # device, source, address, port, timeout
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Each as the function it stands for says; those that are no coroutines block."""
+
+    connect: Connect = probes.connect
+    repeated: Callable[[socket.socket], bool] = probes.repeated
+    through: Callable[[float], Awaitable[Outcome]] = probes.through
+    calls: Callable[[int], list[TcpSocket]] = diag.calls
+    tcp_sockets: Callable[[int, int], list[TcpSocket]] = diag.tcp_sockets
+    backlog: Callable[[int], int] = diag.backlog
+    destroy: Callable[[TcpSocket], bool] = diag.destroy
+    tcp_opened: Callable[[], int] = counters.tcp_opened
+    link_bytes: Callable[[], dict[str, tuple[int, int]]] = counters.link_bytes
+    mptcp_counters: Callable[[], dict[str, int]] = counters.mptcp_counters
+    watch: Callable[[int], int | None] = processes.watch
+    listens: Callable[[int], bool] = processes.listens
+    cost: Callable[[], float] = time.thread_time
+    """Processor time (s) of the thread that asks."""
