@@ -1,4 +1,4 @@
-"""core.hung_peers: a server that hangs is left out until something comes through again."""
+"""core.health.quarantine: a server that hangs is left out until something comes through again."""
 
 from __future__ import annotations
 
