@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from kernel.namespaces import Namespace
 
 from mptcp_agent.core.health.path_health import Settings
-from mptcp_agent.monitor.prober import SETTLED, Prober, Target
+from mptcp_agent.monitor.prober import A_WHILE, Prober
+from mptcp_agent.monitor.targets import Target
 
 PORT = 8388
 NEAR, FAR = "10.1.1.2", "10.2.2.2"
@@ -61,7 +62,7 @@ def test_who_listens_is_believed_after_a_while(pair: tuple[Namespace, Namespace]
         async with probing(prober, (KEY, target())):
             await until(lambda: state(prober) == "up")
             assert not prober.accepting_for_a_while()
-            assert await until(prober.accepting_for_a_while) > SETTLED / 2
+            assert await until(prober.accepting_for_a_while) > A_WHILE / 2
             assert prober.accepting_for_a_while() == {NEAR}
             assert len(calls) >= 2, "told of both"
             prober.suspect("wan1")
@@ -178,7 +179,7 @@ def test_another_address_is_another_path(pair: tuple[Namespace, Namespace]) -> N
             await until(prober.accepting_for_a_while)
             prober.follow({KEY: target(settings=slow, source="10.1.1.9")})
             assert (state(prober), prober.accepting_for_a_while()) == ("up", frozenset())
-            await until(prober.accepting_for_a_while, SETTLED + 1)
+            await until(prober.accepting_for_a_while, A_WHILE + 1)
 
     pair[0].sh("ip address add 10.1.1.9/24 dev wan1")
     with listener(pair[1]), pair[0]:

@@ -31,10 +31,11 @@ from unit.examples import Sections, values
 
 from mptcp_agent.core.network import Interface
 from mptcp_agent.core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from mptcp_agent.core.ubus import Reply
 from mptcp_agent.errors import BusError
 from mptcp_agent.monitor.kernel import Kernel
 from mptcp_agent.system.probes import Outcome
-from mptcp_agent.system.ubus.bus import Bus, Handler, Listener, Reply
+from mptcp_agent.system.ubus.bus import Bus, Handler, Listener
 
 T = TypeVar("T")
 
@@ -504,7 +505,7 @@ class FakeKernel:
         """A connection to a peer begins, or one more subflow of it; its cookie."""
         self.opened += 1
         cookie = self.opened
-        subflow = Subflow(token, token, 0, 0, frozenset(flags or ("capable-local",)))
+        subflow = Subflow(token, 0, frozenset(flags or ("capable-local",)))
         self.sockets.append(
             TcpSocket(
                 *(local, 40000 + cookie, remote, port, state, device, cookie, TcpInfo()),

@@ -305,7 +305,7 @@ def test_late_data_does_not_raise_a_path() -> None:
 @given(st.floats(0, 100), st.floats(0.5, 60), st.floats(0.5, 60))
 def test_other_settings_never_delay_a_probe(next_at: float, old: float, new: float) -> None:
     path = Path(Settings(interval=old), state="up", burst=False, next_at=next_at)
-    other = path_health.resettled(path, Settings(interval=new, fail=7), 10.0)
+    other = path_health.with_settings(path, Settings(interval=new, fail=7), 10.0)
     assert other.next_at == min(next_at, 10.0 + new)
     assert other.settings.fail == 7
     assert (other.state, other.waiting) == (path.state, path.waiting)

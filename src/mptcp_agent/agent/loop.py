@@ -29,8 +29,8 @@ from ..core.state import KERNEL_PARTS, Part, Process
 from ..core.view import View
 from ..errors import ServiceError
 from ..monitor.hostnames import Names
+from ..monitor.monitor import Monitor
 from ..monitor.sampler import Sampler
-from ..monitor.watcher import Watcher
 from ..system.files import STATE_DIRECTORY
 from ..system.netlink.events import NetlinkEvents
 from ..system.ubus.bus import Bus
@@ -71,7 +71,7 @@ class Agent:
         self._names = Names(request, lambda: self._configuration.look_again())
         self._configuration = Configuration(self._named, self._find, self._in_force)
         self._applier = Applier(self._machine, self._daemons.services, self._work)
-        self._monitor = Watcher(request, self._applier.restart_redirector)
+        self._monitor = Monitor(request, self._applier.restart_redirector)
         self._sampler = Sampler(self._machine.redirected, self._monitor.connections_opened)
         self._snapshots = Snapshots(
             self._daemons,

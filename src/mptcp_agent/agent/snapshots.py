@@ -13,8 +13,8 @@ from ..core.health import mptcp_blocked
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Choice, ProcessView, Snapshot
 from ..monitor.hostnames import Names
+from ..monitor.monitor import Monitor
 from ..monitor.sampler import Sampler
-from ..monitor.watcher import Watcher
 from ..system.ubus.services import Running
 from .applier import Applier
 from .machine import Observation
@@ -30,7 +30,7 @@ class Snapshots:
     """``more`` are problems of the agent itself."""
 
     daemons: Daemons
-    monitor: Watcher
+    monitor: Monitor
     sampler: Sampler
     names: Names
     applier: Applier

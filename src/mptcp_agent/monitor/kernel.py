@@ -35,3 +35,7 @@ class Kernel:
     listens: Callable[[int], bool] = processes.listens
     cost: Callable[[], float] = time.thread_time
     """Processor time (s) of the thread that asks."""
+
+
+KERNEL = Kernel()
+"""This machine's."""

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..core.health import PathHealth, path_health
-from ..core.health.path_health import Path, Settings
-from ..system import probes
+from ..core.health.path_health import Path
+from .kernel import KERNEL, Kernel
+from .targets import Key, Target
 
 log = logging.getLogger(__name__)
 
@@ -23,25 +24,11 @@ log = logging.getLogger(__name__)
 REFUSED = 2
 #: Seconds for which somebody has to listen at an address not in use before it may be used;
 #: longer than the pause between probes of one that refuses.
-SETTLED = 1.5
+A_WHILE = 1.5
 #: Seconds for which what runs over a path is still under way after the path changed.
 LATELY = 1.0
 #: A server that ends idle connections sooner than this (s) is not watched that way.
 HABIT = 1.0
-
-Key = tuple[str, str]
-"""WAN section and peer address."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a path's probes go. ``down`` says why the link cannot be probed now."""
-
-    device: str
-    source: str
-    port: int
-    settings: Settings
-    down: str = ""
 
 
 @dataclass
@@ -59,10 +46,20 @@ class _Followed:
 
 
 class Prober:
-    """``changed`` is called when a path's state, or who listens, is another than before."""
+    """``changed`` is called when a path's state, or who listens, is another than before.
+    ``clock`` gives seconds and never goes back, ``unix`` Unix time."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        kernel: Kernel = KERNEL,
+        clock: Callable[[], float] = time.monotonic,
+        unix: Callable[[], float] = time.time,
+    ) -> None:
         self._changed = changed
+        self._kernel = kernel
+        self._clock = clock
+        self._unix = unix
         self._paths: dict[Key, _Followed] = {}
         self._wake = asyncio.Event()
         self.attempts = 0
@@ -72,7 +69,7 @@ class Prober:
 
     def follow(self, targets: Mapping[Key, Target]) -> None:
         """Probe these paths, and no others. State is kept for those that stay."""
-        now = time.monotonic()
+        now = self._clock()
         for key in [k for k in self._paths if k not in targets]:
             self._drop(self._paths.pop(key))
         for key, target in targets.items():
@@ -82,7 +79,8 @@ class Prober:
             elif replace(one.target, settings=target.settings) != target:
                 self._retarget(one, target, now)
             elif one.target != target:
-                one.target, one.path = target, path_health.resettled(one.path, target.settings, now)
+                one.target = target
+                one.path = path_health.with_settings(one.path, target.settings, now)
         self._wake.set()
 
     def _retarget(self, one: _Followed, target: Target, now: float) -> None:
@@ -104,7 +102,7 @@ class Prober:
 
     def health(self) -> tuple[PathHealth, ...]:
         """All paths, with times as Unix time."""
-        offset = time.time() - time.monotonic()
+        offset = self._unix() - self._clock()
         return tuple(
             PathHealth(
                 wan=wan,
@@ -145,7 +143,7 @@ class Prober:
         After a server's restart its addresses are found one by one: the one that was in use
         shall have its turn before another takes its place.
         """
-        since = time.monotonic() - SETTLED
+        since = self._clock() - A_WHILE
         return frozenset(
             address
             for (_, address), one in self._paths.items()
@@ -153,9 +151,9 @@ class Prober:
             if one.listens and one.listens <= since and not one.path.burst
         )
 
-    def unsettled(self, address: str) -> bool:
+    def in_doubt(self, address: str) -> bool:
         """Whether the paths to an address are in doubt, or changed a moment ago."""
-        since = time.monotonic() - LATELY
+        since = self._clock() - LATELY
         return any(
             one.path.since > since or (one.path.burst and not one.target.down)
             for (_, to), one in self._paths.items()
@@ -166,7 +164,7 @@ class Prober:
 
     def suspect(self, wan: str | None = None) -> None:
         """Data stopped moving on a WAN (None: on all of them): find out at once."""
-        now = time.monotonic()
+        now = self._clock()
         for (name, _), one in self._paths.items():
             if wan in (None, name) and not one.target.down:
                 one.path = path_health.suspected(one.path, now)
@@ -177,7 +175,7 @@ class Prober:
         takes back: or an address in full use would count as refused once its other paths fail."""
         one = self._paths.get((wan, address))
         if one and not one.refusals:
-            one.path = path_health.confirmed_alive(one.path, time.monotonic())
+            one.path = path_health.confirmed_alive(one.path, self._clock())
 
     # --- The loop --------------------------------------------------------------------------
 
@@ -185,7 +183,7 @@ class Prober:
         try:
             while True:
                 self._wake.clear()
-                now = time.monotonic()
+                now = self._clock()
                 at = now + 60.0
                 for key, one in self._paths.items():
                     if one.target.down:
@@ -198,7 +196,7 @@ class Prober:
                         self._send(key, one, now)
                     at = min(at, path_health.wake_at(one.path))
                 try:
-                    async with asyncio.timeout(max(0.0, at - time.monotonic())):
+                    async with asyncio.timeout(max(0.0, at - self._clock())):
                         await self._wake.wait()
                 except TimeoutError:
                     continue
@@ -214,16 +212,16 @@ class Prober:
     async def _probe(self, key: Key, one: _Followed, number: int) -> None:
         target = one.target
         self.attempts += 1
-        outcome, kept = await probes.connect(
+        outcome, kept = await self._kernel.connect(
             target.device, target.source, key[1], target.port, 2 * target.settings.timeout
         )
-        now = time.monotonic()
+        now = self._clock()
         if outcome == "answered" and kept is not None:
-            repeated = probes.repeated(kept)
+            repeated = self._kernel.repeated(kept)
             self._keep(one, kept, now)  # or close it
             heard = one.refusals >= REFUSED or not one.listens
             if not one.listens:
-                asyncio.get_running_loop().call_later(SETTLED, self._changed)
+                asyncio.get_running_loop().call_later(A_WHILE, self._changed)
             if heard:  # what was refused there over other paths is of yesterday
                 for other in self._paths.values():
                     if other.key[1] == key[1]:
@@ -266,7 +264,7 @@ class Prober:
         asyncio.get_running_loop().add_reader(kept, self._ended, one)
 
     def _ended(self, one: _Followed) -> None:
-        now = time.monotonic()
+        now = self._clock()
         one.keeps = now - one.kept_since >= HABIT
         self._release(one)
         if one.path.state != "down":

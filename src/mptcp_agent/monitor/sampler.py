@@ -22,8 +22,7 @@ from ..core.sampled import DeviceTraffic, Sampled
 from ..core.sockets import TcpSocket
 from ..core.state import Endpoint
 from ..errors import AgentError
-from ..system import counters
-from ..system.netlink import diag
+from .kernel import KERNEL, Kernel
 
 #: Seconds between samples, and how many are kept: the last five minutes for the graph.
 INTERVAL = 3.0
@@ -45,19 +44,25 @@ class _Device:
 
 class Sampler:
     """``redirected`` gives the packets and bytes of the redirect rule; it may cost a process.
-    ``opened`` counts the connections of this router so far."""
+    ``connections_opened`` counts the connections of this router so far."""
 
     def __init__(
-        self, redirected: Callable[[], tuple[int, int]], opened: Callable[[], int]
+        self,
+        redirected: Callable[[], tuple[int, int]],
+        connections_opened: Callable[[], int],
+        kernel: Kernel = KERNEL,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redirected = redirected
-        self._opened = opened
+        self._opened = connections_opened
+        self._kernel = kernel
+        self._clock = clock
         self._none_since: tuple[int, Config | None] | None = None
         """Connections opened when none was proxied, and by which configuration: until there are
         more none is, and the kernel's table of all sockets need not be walked."""
         self._devices: dict[str, _Device] = {}
         self._before: dict[str, int] = {}
-        self._paths: deque[int] = deque(maxlen=RECENT)
+        self._most_subflows: deque[int] = deque(maxlen=RECENT)
         """Subflows of the connection that had most."""
         self.sampled = Sampled(INTERVAL, POINTS)
 
@@ -69,14 +74,14 @@ class Sampler:
         """Read everything once; ``watched``: somebody asked for the status a moment ago."""
         names = {w.device for w in plan.wans if w.device}
         self._devices = {n: d for n, d in self._devices.items() if n in names}
-        counted = counters.link_bytes()
+        counted = self._kernel.link_bytes()
         devices = tuple((n, self._traffic(n, *counted[n])) for n in sorted(names & counted.keys()))
         found = self._proxied(config, plan)
         subflows = [
             [s.local for s in c.sockets if s.state == "established"] for c in found if c.token
         ]
         by_address = Counter(local for each in subflows for local in each)
-        self._paths.append(max(map(len, subflows), default=0))
+        self._most_subflows.append(max(map(len, subflows), default=0))
         served = [c for c in found if c.role == "server"]
         self.sampled = Sampled(
             interval=INTERVAL,
@@ -87,7 +92,7 @@ class Sampler:
                 receive_rate=sum(max(t.rx_rates[-RECENT:], default=0) for _, t in devices),
                 steady=self._steady(devices),
                 round_trip=self._round_trip(found),
-                subflows_per_connection=max(self._paths),
+                subflows_per_connection=max(self._most_subflows),
             ),
             subflows=tuple(sorted(by_address.items())),
             connections=sum(1 for c in found if c.token),
@@ -107,16 +112,16 @@ class Sampler:
         now = self._opened(), config
         if config is None or now == self._none_since:
             return ()
-        found = proxied(config, plan)
+        found = proxied(config, plan, self._kernel)
         self._none_since = None if found else now
         return found
 
     def ignore_so_far(self) -> None:
         """Count MPTCP events from here on: trying out the engines made some."""
-        self._before = counters.mptcp_counters()
+        self._before = self._kernel.mptcp_counters()
 
     def _counters(self) -> dict[str, int]:
-        now = counters.mptcp_counters()
+        now = self._kernel.mptcp_counters()
         return {name: value - self._before.get(name, 0) for name, value in now.items()}
 
     def _steady(self, devices: Iterable[tuple[str, DeviceTraffic]]) -> bool:
@@ -139,7 +144,7 @@ class Sampler:
         return max(shortest.values()) / 1e6 if shortest else self.sampled.measured.round_trip
 
     def _traffic(self, device: str, rx: int, tx: int) -> DeviceTraffic:
-        now = time.monotonic()
+        now = self._clock()
         last = self._devices.get(device)
         if last is None or rx < last.rx or tx < last.tx:  # new, or made anew under its name
             self._devices[device] = last = _Device(now, rx, tx)
@@ -156,16 +161,16 @@ def joinable(wan: WanLink, endpoint: Endpoint) -> bool:
     return endpoint.device == wan.device and "subflow" in endpoint.flags
 
 
-def proxied(config: Config, plan: Plan) -> tuple[connections.Proxied, ...]:
+def proxied(config: Config, plan: Plan, kernel: Kernel = KERNEL) -> tuple[connections.Proxied, ...]:
     """The proxied connections there are now, from the kernel's diag interface."""
     remote, local = connections.ports(config)
     to_peers: list[TcpSocket] = []
     to_server: list[TcpSocket] = []
     try:
         for port in remote:
-            to_peers += diag.tcp_sockets(remote_port=port)
+            to_peers += kernel.tcp_sockets(0, port)
         for port in local:
-            to_server += diag.tcp_sockets(local_port=port)
+            to_server += kernel.tcp_sockets(port, 0)
     except AgentError:
         return ()  # said by ``check``: the kernel lacks inet_diag
     peers = {a: p.peer.name for p in plan.peers for a in p.addresses}

@@ -42,7 +42,7 @@ async def connect(
         except OSError:
             return "unsent", None
         if code == errno.EINPROGRESS:
-            code = await _settled(probe, timeout)
+            code = await _connected(probe, timeout)
         elif code not in (0, errno.ECONNREFUSED):
             return "unsent", None
         if code == 0:
@@ -89,7 +89,7 @@ async def through(timeout: float) -> Outcome:
         probe.close()
 
 
-async def _settled(probe: socket.socket, timeout: float) -> int:
+async def _connected(probe: socket.socket, timeout: float) -> int:
     """The result of a connection under way: 0 or an errno; ETIMEDOUT after ``timeout`` s."""
     loop = asyncio.get_running_loop()
     writable = asyncio.Event()

@@ -173,7 +173,7 @@ def answered(path: Path, number: int, now: float, repeated: bool = False) -> Pat
     path = replace(path, waiting=waiting, overdue=0, loss=loss)
     if path.state != "down":
         calm = replace(path, burst=False, next_at=now + path.settings.interval)
-        return calm if path.state == "up" else _turn(calm, "up", now, "probes are answered")
+        return calm if path.state == "up" else _transition(calm, "up", now, "probes are answered")
     path = replace(path, good=path.good + 1)
     if path.good < path.needed:
         # The next good probe is asked for at once: two round trips settle it.
@@ -181,7 +181,7 @@ def answered(path: Path, number: int, now: float, repeated: bool = False) -> Pat
     # What was lost while it was dead says nothing of the path that came back.
     cause = f"{path.good} probes answered in a row" if path.good > 1 else "probes are answered"
     path = replace(path, good=0, burst=False, loss=0.0, next_at=now + path.settings.interval)
-    return _turn(replace(path, link_lost=False), "up", now, cause)
+    return _transition(replace(path, link_lost=False), "up", now, cause)
 
 
 def _with_lost(loss: float, probes: int) -> float:
@@ -215,7 +215,7 @@ def passed(path: Path, now: float) -> Path:
         return path if path.burst else replace(path, burst=True, next_at=now)
     falls = (*(f for f in path.falls if now - f < FLAP_MEMORY), now)
     path = replace(path, falls=falls, burst=False, next_at=now + DOWN_INTERVAL)
-    return _turn(path, "down", now, f"{path.overdue} probes lost")
+    return _transition(path, "down", now, f"{path.overdue} probes lost")
 
 
 def suspected(path: Path, now: float) -> Path:
@@ -237,7 +237,7 @@ def confirmed_alive(path: Path, now: float) -> Path:
     return replace(path, overdue=0, next_at=max(path.next_at, now + path.settings.interval))
 
 
-def resettled(path: Path, settings: Settings, now: float) -> Path:
+def with_settings(path: Path, settings: Settings, now: float) -> Path:
     """Other settings: probed more often from now on, or more rarely."""
     return replace(path, settings=settings, next_at=min(path.next_at, now + settings.interval))
 
@@ -250,12 +250,12 @@ def link_lost(path: Path, now: float, why: str) -> Path:
     falls = (*(f for f in path.falls if now - f < FLAP_MEMORY), now)
     flapping = sum(1 for f in falls if now - f < FLAPPING_WINDOW) >= FLAPPING_FALLS
     fresh = Path(path.settings, falls=falls, rtt=path.rtt, deviation=path.deviation)
-    return _turn(replace(fresh, link_lost=not flapping), "down", now, why)
+    return _transition(replace(fresh, link_lost=not flapping), "down", now, why)
 
 
 #: So many falls of the link within so many seconds are flapping.
 FLAPPING_FALLS, FLAPPING_WINDOW = 4, 10.0
 
 
-def _turn(path: Path, state: State, now: float, cause: str) -> Path:
+def _transition(path: Path, state: State, now: float, cause: str) -> Path:
     return replace(path, state=state, since=now, cause=cause)

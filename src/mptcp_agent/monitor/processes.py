@@ -1,0 +1,75 @@
+"""The proxy processes: their end is heard of at once (pidfd), their start is looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ..core.config import Config
+from .kernel import KERNEL, Kernel
+
+
+class ProxyProcesses:
+    """``ended`` is called when one of them ends, ``work`` runs a call in a worker thread."""
+
+    def __init__(
+        self,
+        ended: Callable[[], None],
+        work: Callable[..., Awaitable[Any]],
+        kernel: Kernel = KERNEL,
+    ) -> None:
+        self._ended = ended
+        self._work = work
+        self._kernel = kernel
+        self._pids: Mapping[str, int] = {}
+        self._pidfds: dict[int, int] = {}
+        self.redirector_listens = False
+
+    def follow(self, pids: Mapping[str, int]) -> None:
+        """Hear of the end of these, by name."""
+        self._pids = pids
+        for gone in self._pidfds.keys() - set(pids.values()):
+            self._unwatch(gone)
+        for pid in pids.values():
+            self._watch(pid)
+
+    async def find_redirector(self, config: Config, known: bool) -> bool:
+        """Look whether the redirector listens; whether it began to. Asked only while the answer
+        may change, since its end is heard of. ``known``: procd has answered."""
+        if config.client is None or (known and "client" not in self._pids):
+            self.redirector_gone()
+        elif not self.redirector_listens:
+            listens = await self._work(self._kernel.listens, config.client.local_port)
+            self.redirector_listens = listens
+            return self.redirector_listens
+        return False
+
+    def redirector_gone(self) -> None:
+        """It listens no more, or is about to be replaced."""
+        self.redirector_listens = False
+
+    def close(self) -> None:
+        for pid in list(self._pidfds):
+            self._unwatch(pid)
+
+    def _watch(self, pid: int) -> None:
+        if pid in self._pidfds:
+            return
+        descriptor = self._kernel.watch(pid)
+        if descriptor is not None:
+            self._pidfds[pid] = descriptor
+            asyncio.get_running_loop().add_reader(descriptor, self._has_ended, pid)
+
+    def _unwatch(self, pid: int) -> None:
+        descriptor = self._pidfds.pop(pid, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+    def _has_ended(self, pid: int) -> None:
+        self._unwatch(pid)
+        if pid == self._pids.get("client"):
+            self.redirector_gone()
+        self._ended()
