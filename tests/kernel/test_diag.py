@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace, cost, second_way, until
+from kernel.support import cost, second_way
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
 from mptcp_agent.core.sockets import MptcpSocket, TcpSocket
 from mptcp_agent.core.state import Endpoint
@@ -74,8 +76,9 @@ def two_paths(pair: tuple[Namespace, Namespace], address: str) -> Iterator[Ends]
         manager.add(Endpoint(own.format(2), "wan2", frozenset({"subflow", "backup"}), 102))
         ends = Ends(pair, address)
         ends.exchange(1, 1)
-        until(
+        wait_until(
             lambda: [s.state for s in diag.subflows(remote_port=ends.port)] == ["established"] * 2,
+            5,
             "both links carry a subflow",
         )
         yield ends
@@ -88,7 +91,7 @@ def test_bytes_are_exact(two_paths: Ends, pair: tuple[Namespace, Namespace]) -> 
         (connection,) = diag.connections(remote_port=two_paths.port)
         return connection, diag.subflows(remote_port=two_paths.port)
 
-    until(lambda: seen()[0].bytes_acked == UP, "everything is acknowledged")
+    wait_until(lambda: seen()[0].bytes_acked == UP, 5, "everything is acknowledged")
     connection, subflows = seen()
     assert (connection.bytes_sent, connection.bytes_received) == (UP, DOWN)
     assert (connection.subflows, connection.fallback) == (2, False)
@@ -145,7 +148,7 @@ def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> 
             (only,) = diag.tcp_sockets(remote_port=ends.port)
             return (only.info.retransmits, only.info.backoff, only.info.unacked)
 
-        until(lambda: all(info()), "time-outs in a row are counted")
+        wait_until(lambda: all(info()), 5, "time-outs in a row are counted")
 
 
 def test_calls_are_subflows_and_what_is_not_answered(
@@ -166,7 +169,7 @@ def test_calls_are_subflows_and_what_is_not_answered(
     calling.close()
 
 
-def test_the_backlog_is_what_nobody_has_accepted(router: Namespace) -> None:
+def test_the_backlog_is_what_nobody_has_accepted(client: Namespace) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert diag.backlog(port) == 0
@@ -192,7 +195,7 @@ def test_a_join_that_gets_no_answer_is_seen(pair: tuple[Namespace, Namespace]) -
             found = diag.subflows(remote_port=ends.port)
             return [(s.local, s.state, s.device) for s in found if s.subflow and s.subflow.join]
 
-        until(lambda: joins() == [("10.2.2.1", "syn-sent", "wan2")], "the unanswered join")
+        wait_until(lambda: joins() == [("10.2.2.1", "syn-sent", "wan2")], 5, "the unanswered join")
 
 
 @pytest.mark.parametrize(("client", "server"), [(MPTCP, TCP), (TCP, MPTCP), (TCP, TCP)])
@@ -233,7 +236,7 @@ def test_ipv4_on_a_dual_stack_listener_is_ipv4(pair: tuple[Namespace, Namespace]
 def test_a_destroyed_subflow_leaves_the_connection(two_paths: Ends) -> None:
     (second,) = [s for s in diag.subflows(remote_port=two_paths.port) if s.device == "wan2"]
     assert diag.destroy(second)
-    until(lambda: len(diag.subflows(remote_port=two_paths.port)) == 1, "one is left")
+    wait_until(lambda: len(diag.subflows(remote_port=two_paths.port)) == 1, 5, "one is left")
     assert not diag.destroy(second)
     two_paths.exchange(UP, DOWN)
 
@@ -292,7 +295,7 @@ def test_garbage_never_raises(head: bytes, tail: bytes) -> None:
             mptcp_socket(data)
 
 
-def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_looking_is_cheap(client: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     kept = []
