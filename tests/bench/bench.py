@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lab.lab import LabError
 from lab.topology import Network
+from toolkit.command import LabError
 
 T = TypeVar("T")
 

@@ -6,14 +6,13 @@ Times are of the machine's monotonic clock, which all network namespaces share.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from e2e.support import ask
-from lab.lab import LabError
 from lab.topology import Network
 from lab.traffic import Transfer, Way, start
+from toolkit.command import LabError
 
 from bench.kernel import Endpoints
 from bench.measure import NEVER
@@ -125,13 +124,3 @@ def wait_filled(net: Network, way: Way, longest: float) -> None:
     while min(shares := carried(0.2)) < 0.6:
         if time.monotonic() > deadline:
             raise LabError(f"the links were not filled before the cut: {shares}")
-
-
-def wait_for(condition: Callable[[], bool], timeout: float) -> float:
-    """Seconds until something is so; NEVER where it does not come to that."""
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > timeout:
-            return NEVER
-        time.sleep(0.002)
-    return time.monotonic() - began

@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 
 from e2e.support import ask, pids
-from lab.lab import LabError
 from lab.topology import Network
+from toolkit.command import LabError
 
 from bench.bench import Bench
 from bench.measure import NEVER, Measure

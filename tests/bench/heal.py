@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from lab.lab import LabError
 from lab.topology import Network
 from lab.traffic import start
 from lab.wire import Wire
+from toolkit.command import LabError
+from toolkit.sampling import SamplingThread
 
 from bench.bench import Bench
 from bench.cut import SETTLE, stall_of, wait_filled
@@ -49,28 +47,16 @@ class Heal:
         return max(0.0, self.used - self.first_sign) if self.used < NEVER else NEVER
 
 
-class Carried:
+class Carried(SamplingThread):
     """Notes when a cable carried how much downwards, every few ms."""
 
     def __init__(self, wire: Wire, interval: float = 0.005) -> None:
+        super().__init__(interval)
         self.samples: list[tuple[float, int]] = []
-        self._wire, self._interval = wire, interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._wire = wire
 
-    def _follow(self) -> None:
-        while not self._stop.wait(self._interval):
-            self.samples.append((time.monotonic(), self._wire.bytes()[1]))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def sample(self) -> None:
+        self.samples.append((time.monotonic(), self._wire.bytes()[1]))
 
     def first(self, after: float) -> float | None:
         """When the first byte came over it after a moment."""

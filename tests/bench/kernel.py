@@ -5,7 +5,6 @@ A socket stays in the namespace in which it was made, so this process can hold o
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import struct
@@ -13,11 +12,10 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
 
 from lab.host import Host
+from toolkit.sampling import SamplingThread
 
-_CLONE_NEWNET = 0x40000000
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _GENERIC = 16  # linux/netlink.h NETLINK_GENERIC
 _REQUEST, _ACK, _DUMP, _CREATE, _EXCL = 0x1, 0x4, 0x300, 0x400, 0x200
@@ -33,27 +31,10 @@ _GET_ADDR, _PM_ADDR = 3, 1
 _ADDR4, _ADDR6 = 3, 4
 
 
-def socket_in(host: Host, family: int, kind: int, protocol: int) -> socket.socket:
-    """Make a socket inside a host's network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{host.netns}", os.O_RDONLY)
-    try:
-        if libc.setns(there, _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"entering {host.netns}")
-        try:
-            return socket.socket(family, kind, protocol)
-        finally:
-            libc.setns(home, _CLONE_NEWNET)
-    finally:
-        os.close(home)
-        os.close(there)
-
-
 class _Netlink:
     def __init__(self, host: Host, protocol: int) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-        self._socket = socket_in(host, socket.AF_NETLINK, kind, protocol)
+        self._socket = host.namespace.call(socket.socket, socket.AF_NETLINK, kind, protocol)
         self._socket.settimeout(5)
 
     def close(self) -> None:
@@ -90,17 +71,16 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(padding)
 
 
-class Endpoints:
+class Endpoints(SamplingThread):
     """The MPTCP endpoints of a router, and a thread that notes when they change."""
 
     def __init__(self, host: Host, interval: float = 0.002) -> None:
+        super().__init__(interval)
         self.changes: list[tuple[float, frozenset[str]]] = []
         """Every change seen by `with`: its time (monotonic) and the addresses from then on."""
-        self._interval = interval
         self._netlink = _Netlink(host, _GENERIC)
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._seen: frozenset[str] | None = None
         body = struct.pack("=BBH", _GETFAMILY, 1, 0) + _attribute(_FAMILY_NAME, b"mptcp_pm\0")
         (answer, *_) = self._netlink.ask(_CONTROLLER, _ACK, body)
         numbers = dict(_attributes(answer[4:]))[_FAMILY_ID]
@@ -133,26 +113,22 @@ class Endpoints:
                 return at - after
         return None
 
-    def _follow(self) -> None:
-        last: frozenset[str] | None = None
-        while not self._stop.wait(self._interval):
-            now = self.now()
-            if now != last:
-                self.changes.append((time.monotonic(), now))
-                last = now
+    def sample(self) -> None:
+        now = self.now()
+        if now != self._seen:
+            self.changes.append((time.monotonic(), now))
+            self._seen = now
 
     def close(self) -> None:
         self._netlink.close()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self.close()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
 from pathlib import Path
 from typing import Any
+
+from toolkit.waiting import NotInTime, wait_until
 
 
 def machine() -> str:
@@ -39,7 +42,6 @@ def conditions(repeats: int) -> dict[str, Any]:
 
 def wait_for_quiet(load: float, longest: float) -> float:
     """Wait until the machine does little else, at most some seconds; return its load."""
-    deadline = time.monotonic() + longest
-    while (now := os.getloadavg()[0]) > load and time.monotonic() < deadline:
-        time.sleep(2)
-    return now
+    with contextlib.suppress(NotInTime):
+        wait_until(lambda: os.getloadavg()[0] <= load, longest, "a quiet machine", interval=2)
+    return os.getloadavg()[0]

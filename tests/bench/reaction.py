@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from statistics import quantiles
 
-from lab.lab import LabError
 from lab.topology import Network
+from toolkit.command import LabError
 
 from bench.bench import Bench
 from bench.kernel import Endpoints, Links

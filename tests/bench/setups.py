@@ -19,12 +19,12 @@ from typing import Any
 
 from e2e.support import ask, pids, settle, wait_state
 from lab.bridge import bridge
-from lab.lab import LabError
 from lab.proxy import PORT, Proxy
 from lab.router import Router
 from lab.topology import Network
 from lab.traffic import TalkServer
 from lab.wire import Shape
+from toolkit.command import LabError
 
 METHOD = "aes-256-gcm"
 PROXY = Proxy(engine="shadowsocks-libev", method=METHOD)

@@ -8,6 +8,7 @@ import textwrap
 from typing import Any
 
 from contract.tools import Ubusd
+from toolkit.stopping import end
 
 PRELUDE = """
 import json, os, signal, socket, subprocess, sys, threading, time
@@ -104,8 +105,7 @@ class Program:
         return self._process.returncode, [json.loads(text) for text in out.splitlines()], err
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        end(self._process)
 
 
 def run(python: list[str], ubusd: Ubusd, source: str) -> list[list[Any]]:

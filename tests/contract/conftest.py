@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from contract.binding import PROVIDER, Program
-from contract.router import Router, running
+from contract.router import NO_LINKS, ContractRouter, RouterLinks, running
 from contract.service import Service
-from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants, wait_for
+from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants
+from toolkit.waiting import wait_until
 
 
 @pytest.fixture(params=variants("UBUSD"))
@@ -23,8 +24,7 @@ def ubusd(request: pytest.FixtureRequest) -> Iterator[Ubusd]:
         daemon.start()
         yield daemon
         if daemon.process is not None:
-            daemon.process.kill()
-            daemon.process.wait()
+            daemon.kill()
 
 
 @pytest.fixture
@@ -69,21 +69,27 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def router(kind: str) -> Iterator[Router]:
-    """A router without links, for tests that leave nothing behind."""
-    with running(kind) as started:
+def links() -> RouterLinks:
+    """Of the module's router. A module that wants some has a fixture of this name."""
+    return NO_LINKS
+
+
+@pytest.fixture(scope="module")
+def router(kind: str, links: RouterLinks) -> Iterator[ContractRouter]:
+    """A router with the module's links, for tests that leave nothing behind."""
+    with running(kind, links) as started:
         yield started
 
 
 @pytest.fixture
-def call(router: Router) -> Iterator[Caller]:
+def call(router: ContractRouter) -> Iterator[Caller]:
     with router.caller() as connected:
         yield connected
 
 
 @pytest.fixture
-def service(call: Caller, router: Router) -> Iterator[Service]:
+def service(call: Caller, router: ContractRouter) -> Iterator[Service]:
     made = Service(call, router)
     yield made
     made.status("delete", name=made.name)
-    wait_for("all ended", lambda: made.list() == {}, seconds=8)  # or until SIGKILL
+    wait_until(lambda: made.list() == {}, 8, "all ended")  # or until SIGKILL

@@ -6,17 +6,21 @@ import itertools
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract.tools import TESTS, Caller, real, wait_for
+from contract.tools import TESTS, Caller, real
 from openwrt import wire
 from openwrt.libubus import Context, Published, Request
+from toolkit.namespace import Namespace
+from toolkit.stopping import end
+from toolkit.waiting import wait_until
 
 _numbers = itertools.count(1)
 
@@ -29,11 +33,11 @@ config interface 'loopback'
 
 
 @dataclass
-class Router:
-    """`netns` holds its devices, `config` its UCI files, which it sees as `config_inside`."""
+class ContractRouter:
+    """Its devices, and `config` with its UCI files, which it sees as `config_inside`."""
 
     kind: str
-    netns: str
+    namespace: Namespace
     config: Path
     config_inside: str
     socket: str = ""
@@ -45,10 +49,7 @@ class Router:
             yield connected
 
     def ip(self, *words: str) -> str:
-        command = ["ip", "-netns", self.netns, *words]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-        return done.stdout
+        return self.namespace.ip(*words)
 
     def addresses(self, device: str) -> list[str]:
         """Addresses of a device, link-local ones left out."""
@@ -67,10 +68,25 @@ class Router:
         (self.config / name).write_text(text)
 
 
+@dataclass(frozen=True)
+class RouterLinks:
+    """What a router has besides loopback: its /etc/config/network and veths, all of them up.
+
+    The peer of X is X-far. `ready` waits until what is configured stands.
+    """
+
+    network: str = NETWORK
+    devices: tuple[str, ...] = ()
+    ready: Callable[[ContractRouter], object] | None = None
+
+
+NO_LINKS = RouterLinks()
+
+
 class Ear:
     """Hears events, and notifications of the objects it is subscribed to."""
 
-    def __init__(self, router: Router, pattern: str, *objects: str) -> None:
+    def __init__(self, router: ContractRouter, pattern: str, *objects: str) -> None:
         self.context = Context(router.socket)
         self.heard: list[tuple[str, dict[str, object]]] = []
         receiver = Published(None, self._hear)
@@ -94,7 +110,7 @@ class Ear:
             self._drain()
             return {name for name, _ in self.heard} >= set(names)
 
-        wait_for(what, arrived, seconds)
+        wait_until(arrived, seconds, what)
         return [data for name, data in self.heard if name in names]
 
     def actions(self) -> list[tuple[object, object]]:
@@ -109,37 +125,36 @@ class Ear:
 
 
 @contextmanager
-def running(kind: str, network: str = NETWORK, devices: tuple[str, ...] = ()) -> Iterator[Router]:
-    """A router with these files and these veths (the peer of X is X-far), all of them up."""
-    assert os.geteuid() == 0, "these tests need root: network namespaces are made for real"
-    netns = f"owrt-contract-{os.getpid()}-{next(_numbers)}"
-    with tempfile.TemporaryDirectory(prefix="owrt-") as directory:
+def running(kind: str, links: RouterLinks = NO_LINKS) -> Iterator[ContractRouter]:
+    """A router whose links are ready."""
+    with (
+        tempfile.TemporaryDirectory(prefix="owrt-") as directory,
+        closing(Namespace(f"owrt-contract-{os.getpid()}-{next(_numbers)}")) as namespace,
+    ):
         config = Path(directory) / "config"
         config.mkdir()
         inside = "/etc/config" if kind == "real" else str(config)
-        router = Router(kind, netns, config, inside)
-        router.write("network", network)
-        subprocess.run(["ip", "netns", "add", netns], check=True)
-        try:
-            router.ip("link", "set", "lo", "up")
-            for device in devices:
-                add_device(router, device)
-            start = _real if kind == "real" else _stand_in
-            with start(router, Path(directory)):
-                yield router
-        finally:
-            subprocess.run(["ip", "netns", "delete", netns], check=True)
+        router = ContractRouter(kind, namespace, config, inside)
+        router.write("network", links.network)
+        for device in links.devices:
+            add_device(router, device)
+        start = _real if kind == "real" else _stand_in
+        with start(router, Path(directory)):
+            if links.ready:
+                links.ready(router)
+            yield router
 
 
-def add_device(router: Router, name: str) -> None:
+def add_device(router: ContractRouter, name: str) -> None:
     router.ip("link", "add", name, "type", "veth", "peer", "name", f"{name}-far")
     router.ip("link", "set", f"{name}-far", "up")
 
 
 @contextmanager
-def _stand_in(router: Router, directory: Path) -> Iterator[None]:
+def _stand_in(router: ContractRouter, directory: Path) -> Iterator[None]:
     router.socket = str(directory / "ubus.sock")
-    command = ["ip", "netns", "exec", router.netns, sys.executable, "-m", "openwrt.router"]
+    command = ["ip", "netns", "exec", router.namespace.name]
+    command += [sys.executable, "-m", "openwrt.router"]
     command += ["--log-dir", str(directory / "log"), "-s", router.socket]
     command += ["-c", str(router.config), "--save", str(directory / "save")]
     process = subprocess.Popen(
@@ -150,19 +165,19 @@ def _stand_in(router: Router, directory: Path) -> Iterator[None]:
         assert process.stdout.readline() == "ready\n"
         yield
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process, signal.SIGTERM, 20)
 
 
 @contextmanager
-def _real(router: Router, directory: Path) -> Iterator[None]:
+def _real(router: ContractRouter, directory: Path) -> Iterator[None]:
     program = str(real("ROUTER"))
-    command = [program, "start", router.netns, router.netns, str(router.config)]
+    name = router.namespace.name
+    command = [program, "start", name, name, str(router.config)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     router.socket = done.stdout.splitlines()[-1]
     try:
         with router.caller() as call:
-            wait_for("netifd", lambda: call.context.lookup_id("network.interface")[0] == 0)
+            wait_until(lambda: call.context.lookup_id("network.interface")[0] == 0, 10, "netifd")
         yield
     finally:
-        subprocess.run([program, "stop", router.netns], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([program, "stop", name], check=True, stdout=subprocess.DEVNULL)

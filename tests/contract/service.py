@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from contract.router import Router
-from contract.tools import Caller, wait_for
+from contract.router import ContractRouter
+from contract.tools import Caller
+from toolkit.waiting import wait_until
 
 SLEEP = {"command": ["/bin/sleep", "1000"]}
 
@@ -19,7 +20,7 @@ SLEEP = {"command": ["/bin/sleep", "1000"]}
 class Service:
     """A service of its own for each test."""
 
-    def __init__(self, call: Caller, router: Router) -> None:
+    def __init__(self, call: Caller, router: ContractRouter) -> None:
         self.call = call
         self.router = router
         self.name = "contract"
@@ -36,7 +37,7 @@ class Service:
 
     def pid(self, name: str = "a") -> int:
         """Of the running process; waits for one."""
-        wait_for(f"{name} runs", lambda: self.instance(name).get("running"))
+        wait_until(lambda: self.instance(name).get("running"), 10, f"{name} runs")
         return int(self.instance(name)["pid"])
 
     def settled_pid(self) -> int:
@@ -64,5 +65,5 @@ def trapping(service: Service, action: str, name: str) -> dict[str, Any]:
 
 def wait_trapped(service: Service) -> None:
     path, _ = service.file("trapped")
-    wait_for("the trap is set", path.exists)
+    wait_until(path.exists, 10, "the trap is set")
     path.unlink()

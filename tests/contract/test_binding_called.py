@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from contract.binding import PROVIDER, Program, run
-from contract.tools import Caller, Ubusd, wait_for
+from contract.tools import Caller, Ubusd
 from openwrt import wire
 from openwrt.wire import Status
+from toolkit.waiting import wait_until
 
 
 def test_a_good_call(provider: Program, caller: Caller) -> None:
@@ -83,7 +84,7 @@ def test_a_reply_over_one_mebibyte_costs_the_connection(provider: Program, calle
     body = wire.u32(wire.Attr.OBJID, ident) + wire.text(wire.Attr.METHOD, "big")
     body += wire.blob(wire.Attr.DATA, wire.encode_table({"n": 1 << 20}))
     caller.context.send(wire.Message(wire.Msg.INVOKE, 1, ident, body))
-    wait_for("gone", lambda: caller.context.lookup_id("demo")[0] == Status.NOT_FOUND)
+    wait_until(lambda: caller.context.lookup_id("demo")[0] == Status.NOT_FOUND, 10, "gone")
 
 
 def test_a_handler_kept_for_later_is_dead(python: list[str], ubusd: Ubusd, caller: Caller) -> None:

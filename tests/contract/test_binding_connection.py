@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contract.binding import PROVIDER, Program, run
-from contract.tools import Caller, Ubusd, wait_for
+from contract.tools import Caller, Ubusd
 from openwrt.wire import Status
+from toolkit.waiting import wait_until
 
 
 def test_connection_state(python: list[str], ubusd: Ubusd) -> None:
@@ -57,7 +58,7 @@ def test_constants(python: list[str], ubusd: Ubusd) -> None:
 def test_objects_go_with_disconnect(python: list[str], ubusd: Ubusd, caller: Caller) -> None:
     for deregister in (True, False):
         run(python, ubusd, PROVIDER + f"ubus.disconnect({deregister})")
-        wait_for("gone", lambda: caller.context.lookup_id("demo")[0] == Status.NOT_FOUND)
+        wait_until(lambda: caller.context.lookup_id("demo")[0] == Status.NOT_FOUND, 10, "gone")
 
 
 def test_sigterm_is_taken_over_unless_there_is_a_handler(python: list[str], ubusd: Ubusd) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from contract.tools import TESTS, Caller, Ubusd, broker_command, wait_for
+from contract.tools import TESTS, Caller, Ubusd, broker_command
 from openwrt import wire
 from openwrt.libubus import Context, Found, Published, Request
 from openwrt.wire import Attr, Message, Msg, Status
+from toolkit.stopping import end
+from toolkit.waiting import wait_until
 
 
 def silent(_: Request) -> int:
@@ -79,7 +82,7 @@ def test_objects_vanish_with_their_connection_and_events_tell(ubusd: Ubusd, call
     other = Context(ubusd.path)
     obj = publish(other, "fleeting")
     other.close()
-    wait_for("gone", lambda: paths(caller.context, "fleeting") == [])
+    wait_until(lambda: paths(caller.context, "fleeting") == [], 10, "gone")
     pump(caller.context)
     signed = obj.ident - (1 << 32 if obj.ident >> 31 else 0)
     told = {"id": signed, "path": "fleeting"}
@@ -307,8 +310,7 @@ def test_a_second_broker_is_refused(tmp_path: Path) -> None:
     assert second.returncode == 255
     assert second.stderr == f"usock: Address already in use: {first.path}\n"
     Context(first.path).close()
-    first.process.terminate()
-    assert first.process.wait(5) == 0
+    assert end(first.process, signal.SIGTERM, 5) == 0
     assert not Path(first.path).exists()
 
 

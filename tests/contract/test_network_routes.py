@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from contract.router import NETWORK, Router, running
-from contract.tools import wait_for
+from contract.router import NETWORK, ContractRouter, RouterLinks
+from toolkit.waiting import wait_until
 
 CONFIG = (
     NETWORK
@@ -90,14 +88,16 @@ WAN2 = [
 ]
 
 
+def routes_are_there(router: ContractRouter) -> None:
+    wait_until(lambda: router.routes("-4") == sorted(WAN1 + WAN2), 10, "routes")
+
+
 @pytest.fixture(scope="module")
-def router(kind: str) -> Iterator[Router]:
-    with running(kind, CONFIG, ("wan1", "wan2")) as started:
-        wait_for("routes", lambda: started.routes("-4") == sorted(WAN1 + WAN2))
-        yield started
+def links() -> RouterLinks:
+    return RouterLinks(CONFIG, ("wan1", "wan2"), routes_are_there)
 
 
-def test_in_the_kernel(router: Router) -> None:
+def test_in_the_kernel(router: ContractRouter) -> None:
     assert router.routes("-6") == [
         "2001:db8:7::/48 via 2001:db8::7 dev wan2 proto static metric 7 pref medium",
         "2001:db8::/64 dev wan2 proto static metric 7 pref medium",
@@ -106,7 +106,7 @@ def test_in_the_kernel(router: Router) -> None:
     assert table == "192.168.72.0/24 via 10.2.2.70 dev wan2 proto static metric 7".split()
 
 
-def test_in_the_status(router: Router) -> None:
+def test_in_the_status(router: ContractRouter) -> None:
     """Before the interface's own gateway, IPv6 first; metric and table only where given."""
     with router.caller() as call:
         assert call("network.interface.wan1", "status")["route"] == [
@@ -127,8 +127,8 @@ def test_in_the_status(router: Router) -> None:
     )
 
 
-def test_they_come_and_go_with_the_interface(router: Router) -> None:
+def test_they_come_and_go_with_the_interface(router: ContractRouter) -> None:
     router.ip("link", "set", "wan2-far", "down")
-    wait_for("only wan1", lambda: router.routes("-4") == WAN1)
+    wait_until(lambda: router.routes("-4") == WAN1, 10, "only wan1")
     router.ip("link", "set", "wan2-far", "up")
-    wait_for("both", lambda: router.routes("-4") == sorted(WAN1 + WAN2))
+    wait_until(lambda: router.routes("-4") == sorted(WAN1 + WAN2), 10, "both")

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from contract.router import running
 from contract.service import SLEEP, Service, shell
-from contract.tools import Caller, wait_for
+from contract.tools import Caller
 from openwrt.wire import Status
+from toolkit.stopping import end
+from toolkit.waiting import wait_until
 
 
 def test_output_goes_to_the_log() -> None:
@@ -23,7 +25,7 @@ def test_output_goes_to_the_log() -> None:
             quiet=shell("echo nowhere", stdout=False),
         )
         log = router.config.parent / "log" / "service.log"
-        wait_for("lines", lambda: log.read_text().count("]: ") == 2)
+        wait_until(lambda: log.read_text().count("]: ") == 2, 10, "lines")
         lines = log.read_text()
         assert "contract: sh[" in lines
         assert "]: out\n" in lines and "]: err\n" in lines and "nowhere" not in lines
@@ -37,7 +39,7 @@ def test_services_die_with_procd() -> None:
             pid = service.pid()
             procd = int((router.config.parent / "log" / "service.pid").read_text())
             os.kill(procd, number)
-            wait_for("ended", partial(_ended, pid))
+            wait_until(partial(_ended, pid), 10, "ended")
 
 
 def test_all_parts_come_back_after_the_broker() -> None:
@@ -54,16 +56,17 @@ def test_all_parts_come_back_after_the_broker() -> None:
         broker = subprocess.Popen([command[0], "-m", "openwrt.broker", "-s", router.socket],
                                   env={**os.environ, "PYTHONPATH": _tests()})  # fmt: skip
         try:
-            wait_for("broker", lambda: Path(router.socket).exists() and _answers(router.socket))
+            wait_until(
+                lambda: Path(router.socket).exists() and _answers(router.socket), 10, "broker"
+            )
             started = time.monotonic()
             with router.caller() as call:
                 for path in ("uci", "service", "network.interface", "network.interface.loopback"):
-                    wait_for(path, partial(_is_there, call, path))
+                    wait_until(partial(_is_there, call, path), 10, path)
                 assert time.monotonic() - started < 2  # 1 s on a quiet machine
                 assert Service(call, router).pid() == pid
         finally:
-            broker.terminate()
-            broker.wait(5)
+            end(broker, signal.SIGTERM, 5)
 
 
 def _ended(pid: int) -> bool:

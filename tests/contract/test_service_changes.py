@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from contract.service import SLEEP, Service, trapping, wait_trapped
-from contract.tools import wait_for
+from toolkit.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_difference_restarts(
     service.set(a={**SLEEP, **before}, other=SLEEP)
     pid, other = service.pid(), service.pid("other")
     service.set(a={**SLEEP, **after}, other=SLEEP)
-    wait_for("another process", lambda: service.pid() != pid)
+    wait_until(lambda: service.pid() != pid, 10, "another process")
     assert service.pid("other") == other
 
 
@@ -78,11 +78,11 @@ def test_a_file_counts_by_its_content(service: Service) -> None:
     path.write_text("two")
     assert service.settled_pid() == pid  # nobody looks by itself
     service.set(a={**SLEEP, "file": [inside]})
-    wait_for("another process", lambda: service.pid() != pid)
+    wait_until(lambda: service.pid() != pid, 10, "another process")
     pid = service.settled_pid()
     path.unlink()
     service.set(a={**SLEEP, "file": [inside]})
-    wait_for("another process", lambda: service.pid() != pid)
+    wait_until(lambda: service.pid() != pid, 10, "another process")
 
 
 def test_a_device_counts_by_its_index(service: Service) -> None:
@@ -95,7 +95,7 @@ def test_a_device_counts_by_its_index(service: Service) -> None:
     router.ip("link", "delete", "dev0")
     router.ip("link", "add", "dev0", "type", "veth", "peer", "name", "dev1")
     service.set(a={**SLEEP, "netdev": ["dev0"]})
-    wait_for("another process", lambda: service.pid() != pid)
+    wait_until(lambda: service.pid() != pid, 10, "another process")
     router.ip("link", "delete", "dev0")
 
 
@@ -106,10 +106,10 @@ def test_set_ends_what_it_does_not_name_and_add_does_not(service: Service) -> No
     assert set(service.list()["instances"]) == {"a", "b", "c"}
     assert service.pid() == pid
     service.set(a=SLEEP)
-    wait_for("gone", lambda: set(service.list()["instances"]) == {"a"})
+    wait_until(lambda: set(service.list()["instances"]) == {"a"}, 10, "gone")
     assert service.pid() == pid
     service.call("service", "delete", name=service.name, instance="a")
-    wait_for("gone", lambda: service.list() == {})
+    wait_until(lambda: service.list() == {}, 10, "gone")
 
 
 def test_update_start_and_complete(service: Service) -> None:
@@ -117,7 +117,7 @@ def test_update_start_and_complete(service: Service) -> None:
     service.call("service", "update_start", name=service.name)
     service.set("add", b=SLEEP)
     service.call("service", "update_complete", name=service.name)
-    wait_for("gone", lambda: set(service.list()["instances"]) == {"b"})
+    wait_until(lambda: set(service.list()["instances"]) == {"b"}, 10, "gone")
 
 
 def test_reload_signal_instead_of_a_restart(service: Service) -> None:
@@ -127,6 +127,6 @@ def test_reload_signal_instead_of_a_restart(service: Service) -> None:
     pid = service.pid()
     wait_trapped(service)
     service.set(a={**waiting, "reload_signal": int(signal.SIGHUP), "env": {"A": "1"}})
-    wait_for("signal", path.exists)
+    wait_until(path.exists, 10, "signal")
     assert service.settled_pid() == pid
     assert service.instance()["env"] == {"A": "1"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from contract.router import Ear
 from contract.service import SLEEP, Service, shell, trapping, wait_trapped
-from contract.tools import wait_for
 from openwrt.wire import Status
+from toolkit.waiting import wait_until
 
 
 def test_a_process_that_will_not_end_is_killed(service: Service) -> None:
@@ -20,7 +20,7 @@ def test_a_process_that_will_not_end_is_killed(service: Service) -> None:
     service.set(a={**SLEEP, "term_timeout": 5})
     time.sleep(0.3)
     assert service.pid() == pid
-    wait_for("another process", lambda: service.pid() != pid)
+    wait_until(lambda: service.pid() != pid, 10, "another process")
     assert 0.8 < time.monotonic() - started < 10
 
 
@@ -30,7 +30,7 @@ def test_delete_lists_a_service_until_it_has_ended(service: Service) -> None:
     wait_trapped(service)
     service.call("service", "delete", name=service.name)
     assert service.instance()["running"] is True
-    wait_for("ended", lambda: service.list() == {})
+    wait_until(lambda: service.list() == {}, 10, "ended")
 
 
 def test_signal(service: Service) -> None:
@@ -38,20 +38,20 @@ def test_signal(service: Service) -> None:
     for name in ("a", "b"):
         service.pid(name)
     assert service.status("signal", name=service.name, instance="a", signal=15) == Status.OK
-    wait_for("ended", lambda: service.instance()["running"] is False)
+    wait_until(lambda: service.instance()["running"] is False, 10, "ended")
     assert service.instance()["exit_code"] == 128 + 15
     assert service.instance("b")["running"] is True
     again = service.status("signal", name=service.name, instance="a", signal=15)
     assert again == Status.NOT_FOUND
     assert service.status("signal", name=service.name) == Status.OK  # HUP to all
-    wait_for("ended", lambda: service.instance("b").get("exit_code") == 128 + 1)
+    wait_until(lambda: service.instance("b").get("exit_code") == 128 + 1, 10, "ended")
 
 
 def test_set_starts_again_what_has_ended(service: Service) -> None:
     service.set(a=SLEEP)
     service.pid()
     service.call("service", "signal", name=service.name, instance="a", signal=9)
-    wait_for("ended", lambda: service.instance()["running"] is False)
+    wait_until(lambda: service.instance()["running"] is False, 10, "ended")
     service.set(a=SLEEP)
     service.pid()
 
@@ -73,7 +73,7 @@ def test_respawn_until_it_is_a_crash_loop(service: Service) -> None:
         "exit_code": 7,
     }
     service.set(a=crashing)  # one more try, no more
-    wait_for("fourth", lambda: path.read_text().count("x") == 4)
+    wait_until(lambda: path.read_text().count("x") == 4, 10, "fourth")
     time.sleep(1.5)
     assert path.read_text().count("x") == 4
 
@@ -81,14 +81,14 @@ def test_respawn_until_it_is_a_crash_loop(service: Service) -> None:
 def test_respawn_after_a_long_life_does_not_count(service: Service) -> None:
     path, inside = service.file("lives")
     service.set(a=shell(f"echo x >> {inside}; exit 1", respawn=["0", "0", "1"]))
-    wait_for("many", lambda: path.exists() and path.read_text().count("x") > 5)
+    wait_until(lambda: path.exists() and path.read_text().count("x") > 5, 10, "many")
 
 
 def test_no_respawn_of_what_was_told_to_stop(service: Service) -> None:
     service.set(a={**SLEEP, "respawn": ["3600", "0", "5"]})
     service.pid()
     service.call("service", "state", name=service.name, spawn=False)
-    wait_for("ended", lambda: service.instance()["running"] is False)
+    wait_until(lambda: service.instance()["running"] is False, 10, "ended")
     time.sleep(0.4)
     assert service.instance()["running"] is False
     service.call("service", "state", name=service.name, spawn=True)
@@ -111,7 +111,7 @@ def test_environment_of_a_process(service: Service) -> None:
     service.set(
         a=shell(script, env={"ONE": "1 2"}, limits=limits, no_new_privs=True, nice=5, stdout=True)
     )
-    wait_for("written", lambda: path.exists() and path.read_text().count("\n") == 7)
+    wait_until(lambda: path.exists() and path.read_text().count("\n") == 7, 10, "written")
     assert path.read_text().split("\n")[:-1] == [
         "1 2", "0", "100", "200", "/dev/null",
         "NoNewPrivs:\t0",  # that is ujail's work
@@ -128,11 +128,11 @@ def test_user_and_pidfile(service: Service) -> None:
     service.router.config.parent.chmod(0o755)
     script = f"{{ id -un; id -gn; }} > {inside}; sleep 100"
     service.set(a=shell(script, user="nobody", pidfile=pidfile_inside))
-    wait_for("written", lambda: path.read_text().count("\n") == 2)
+    wait_until(lambda: path.read_text().count("\n") == 2, 10, "written")
     assert path.read_text() == "nobody\nnogroup\n"
     assert int(pidfile.read_text()) == service.pid()
     service.call("service", "delete", name=service.name)
-    wait_for("pid file gone", lambda: not pidfile.exists())
+    wait_until(lambda: not pidfile.exists(), 10, "pid file gone")
 
 
 def test_notifications(service: Service) -> None:

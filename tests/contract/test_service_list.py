@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from contract.service import SLEEP, Service, shell
-from contract.tools import wait_for
 from openwrt.wire import Status
+from toolkit.waiting import wait_until
 
 
 def test_list_looks_exactly_as_on_a_router(service: Service) -> None:
@@ -82,9 +82,9 @@ def test_what_ended_and_what_never_ran(service: Service) -> None:
         empty={"command": []},
         bad_env={**SLEEP, "env": {"A": 1}},
     )
-    wait_for("ended", lambda: service.instance("missing").get("exit_code") == 127)
-    wait_for("ended", lambda: service.instance("killed").get("exit_code") == 128 + 9)
-    wait_for("ended", lambda: service.instance("three").get("exit_code") == 3)
+    wait_until(lambda: service.instance("missing").get("exit_code") == 127, 10, "ended")
+    wait_until(lambda: service.instance("killed").get("exit_code") == 128 + 9, 10, "ended")
+    wait_until(lambda: service.instance("three").get("exit_code") == 3, 10, "ended")
     shown = service.list()["instances"]
     assert set(shown) == {"three", "killed", "missing", "indicated", "none", "text"}
     assert not any(each["running"] for each in shown.values())

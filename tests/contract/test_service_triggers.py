@@ -6,7 +6,7 @@ import time
 
 from contract.router import Ear
 from contract.service import SLEEP, Service
-from contract.tools import wait_for
+from toolkit.waiting import wait_until
 
 
 def test_config_change_runs_the_script_once_after_its_delay(service: Service) -> None:
@@ -33,12 +33,12 @@ def test_config_change_runs_the_script_once_after_its_delay(service: Service) ->
     started = time.monotonic()
     event("config.change", package="mine")
     event("config.change", package="mine")
-    wait_for("run", path.exists)
+    wait_until(path.exists, 10, "run")
     assert time.monotonic() - started > 0.9
     time.sleep(1.2)  # a second run would come by then
     assert path.read_text() == "config\n"
     event("interface.update", interface="wan1")
-    wait_for("run", lambda: path.read_text() == "config\ninterface\n")
+    wait_until(lambda: path.read_text() == "config\ninterface\n", 10, "run")
     pid = service.pid()
     service.set(a=SLEEP)
     assert service.settled_pid() == pid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from contract.tools import OPENWRT, Caller, Ubusd
 from openwrt import wire
 from openwrt.libubus import Context, Published, Request
 from openwrt.wire import Json
+from toolkit.stopping import end
 
 
 @pytest.fixture
@@ -147,8 +149,7 @@ def test_listen_and_send(ubus: str, ubusd: Ubusd) -> None:
         pass
     assert line == '{ "lab.x": {"a":[1,"é"],"b":{}} }\n'
     assert listener.stdout.readline() == '{ "exact": {} }\n'
-    listener.terminate()
-    listener.wait(5)
+    end(listener, signal.SIGTERM, 5)
     failed = "Command failed: Parsing message data failed\n"
     assert run(ubus, ubusd, "send", "x", "nonsense") == (12, "", failed)
     denied = "Command failed: Permission denied\n"

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.router import Ear, Router
-from contract.tools import Caller, wait_for
+from contract.router import ContractRouter, Ear
+from contract.tools import Caller
 from openwrt.wire import Status
+from toolkit.waiting import wait_until
 
 NETWORK = """
 config interface 'loopback'
@@ -83,7 +84,7 @@ B0, B1 = "cfg02b607", "cfg03b607"
 
 
 @pytest.fixture(autouse=True)
-def demo(router: Router) -> Any:
+def demo(router: ContractRouter) -> Any:
     router.write("demo", DEMO)
     router.write("broken", "config 'x y'\n")
     yield
@@ -99,7 +100,7 @@ def names(reply: dict[str, Any]) -> list[str]:
     return list(reply["values"])
 
 
-def test_get_looks_exactly_as_on_a_router(router: Router, call: Caller) -> None:
+def test_get_looks_exactly_as_on_a_router(router: ContractRouter, call: Caller) -> None:
     """Order, types and indentation of a reply captured on a router."""
     router.write("shape", NETWORK)
     assert call.text("uci", "get", config="shape") == shape("uci.get.network.json")
@@ -185,7 +186,7 @@ def test_configs(call: Caller) -> None:
     assert found == sorted(found)
 
 
-def test_changes_are_saved_then_committed(router: Router, call: Caller) -> None:
+def test_changes_are_saved_then_committed(router: ContractRouter, call: Caller) -> None:
     def do(method: str, **arguments: Any) -> dict[str, Any]:
         return call("uci", method, config="demo", **arguments)
 
@@ -275,7 +276,7 @@ def test_refused_and_nothing_saved(
     assert call("uci", "changes", config="demo") == {"changes": []}
 
 
-def test_commit_fires_procds_config_change(router: Router, call: Caller) -> None:
+def test_commit_fires_procds_config_change(router: ContractRouter, call: Caller) -> None:
     marker = "triggered"
     script = f"echo done > {router.config_inside}/{marker}"
     rule = ["if", ["eq", "package", "demo"], ["run_script", "/bin/sh", "-c", script]]
@@ -284,6 +285,6 @@ def test_commit_fires_procds_config_change(router: Router, call: Caller) -> None
     call("uci", "set", config="demo", section="n", values={"x": "2"})
     call("uci", "commit", config="demo")
     ear.wait("config.change", "config.change")
-    wait_for("the script has run", lambda: (router.config / marker).exists())
+    wait_until(lambda: (router.config / marker).exists(), 10, "the script has run")
     (router.config / marker).unlink()
     call("service", "delete", name="watcher")

@@ -1,25 +1,24 @@
-"""What the contract tests share: waiting, calling, captures, and where the real ones are."""
+"""What the contract tests share: calling, captures, and where the real ones are."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from openwrt import jsontext, wire
 from openwrt.libubus import Context
 from openwrt.wire import Status
+from toolkit.stopping import end
+from toolkit.waiting import wait_until
 
 TESTS = Path(__file__).resolve().parents[1]
 OPENWRT = TESTS / "openwrt"
-
-T = TypeVar("T")
 
 
 def real(name: str) -> str | None:
@@ -30,17 +29,6 @@ def real(name: str) -> str | None:
 def variants(*needed: str) -> list[str]:
     """The stand-in, and the real one too where the environment says where it is."""
     return ["stand-in", "real"] if all(real(name) for name in needed) else ["stand-in"]
-
-
-def wait_for(what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
-    """The first true value of `condition`; fails naming `what` after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -131,7 +119,7 @@ class Ubusd:
     def start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(TESTS)}
         self.process = subprocess.Popen([*self.command, "-s", self.path], env=environment)
-        wait_for("ubusd answers", self._answers)
+        wait_until(self._answers, 10, "ubusd answers")
 
     def _answers(self) -> bool:
         try:
@@ -143,8 +131,7 @@ class Ubusd:
     def kill(self) -> None:
         """As a crash would end it: the socket file stays."""
         assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+        end(self.process)
 
 
 def broker_command() -> list[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 from lab.bridge import bridge
-from lab.lab import LabError
 from lab.paths import TOP
 from lab.proxy import Proxy
 from lab.router import Router
@@ -19,6 +17,7 @@ from lab.topology import Network
 from lab.traffic import WAYS, TalkServer, Transfer, Way, start
 from openwrt import wire
 from openwrt.libubus import Context
+from toolkit.command import LabError
 
 RATE = 30
 """Of each link in Mbit/s: two of them leave most of a two-core machine to the programs."""
@@ -243,13 +242,6 @@ def cpu(pid: int) -> float:
     """Seconds of processor time used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100  # USER_HZ
-
-
-def eventually(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"no sign of {what} within {timeout} s"
-        time.sleep(0.02)
 
 
 def assert_fits(document: object, schema: str) -> None:

@@ -11,7 +11,6 @@ from e2e.support import (
     SING_BOX,
     SIZE,
     assert_bonded,
-    eventually,
     fetch,
     opened,
     shares,
@@ -24,6 +23,7 @@ from lab.router import Router
 from lab.topology import Network
 from lab.traffic import TalkServer, start
 from lab.uci import Package
+from toolkit.waiting import wait_until
 
 QUIET = 25
 """Connections a silent router may accept in three seconds: a few probes. A loop makes thousands."""
@@ -90,7 +90,7 @@ def test_a_cut_link_ends_no_stream_of_either_lan(meshed: Network, number: int) -
         start(meshed.server_host, "get", "192.168.78.107", size=2 * SIZE),
     ]
     carried = wire.bytes()
-    eventually(lambda: min(wire.bytes()) > min(carried) + 300_000, 10, "the transfers")
+    wait_until(lambda: min(wire.bytes()) > min(carried) + 300_000, 10, "the transfers")
     wire.carrier(False, "both")
     for router in meshed.routers:
         wait_state(router, "degraded")

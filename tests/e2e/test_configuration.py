@@ -13,7 +13,6 @@ from e2e.support import (
     Log,
     assert_bonded,
     endpoints,
-    eventually,
     fetch,
     opened,
     pids,
@@ -28,6 +27,7 @@ from e2e.support import (
 from lab.paths import TOP
 from lab.topology import Network
 from lab.uci import Package, Section, Value
+from toolkit.waiting import wait_until
 
 SCHEMA = json.loads((TOP / "schema" / "mptcp-proxy.schema.json").read_text())["$defs"]
 
@@ -80,7 +80,7 @@ def good(net: Network) -> Iterator[Package]:
     package = client_package(net)
     reconfigure(net.client, package)
     wait_status(net.client, lambda s: s["state"] == "active" and not s["problems"], "all is well")
-    eventually(lambda: set(pids(net.client)) == {"client", "server"}, 10, "both proxies")
+    wait_until(lambda: set(pids(net.client)) == {"client", "server"}, 10, "both proxies")
     settle(net.client)
     yield package
 
@@ -152,20 +152,20 @@ def test_only_what_changed_restarts(net: Network, good: Package) -> None:
     good["client"].options["bypass"] = ["203.0.113.0/24"]
     good["wan2"].options["role"] = "backup"
     reconfigure(net.client, good)
-    eventually(lambda: any("backup" in line for line in endpoints(net.client)), 5, "backup")
-    eventually(lambda: "203.0.113.0/24" in net.client.run("nft", "list", "ruleset").stdout,
+    wait_until(lambda: any("backup" in line for line in endpoints(net.client)), 5, "backup")
+    wait_until(lambda: "203.0.113.0/24" in net.client.run("nft", "list", "ruleset").stdout,
                5, "the bypass")  # fmt: skip
     assert pids(net.client) == before
 
     good["extra"].options["port"] = 8401
     reconfigure(net.client, good)
-    eventually(lambda: pids(net.client).get("server", 0) not in (0, before["server"]),
+    wait_until(lambda: pids(net.client).get("server", 0) not in (0, before["server"]),
                10, "another server")  # fmt: skip
     assert pids(net.client)["client"] == before["client"]
 
     good["client"].options["local_port"] = 1090
     reconfigure(net.client, good)
-    eventually(lambda: pids(net.client).get("client", 0) not in (0, before["client"]),
+    wait_until(lambda: pids(net.client).get("client", 0) not in (0, before["client"]),
                10, "another client")  # fmt: skip
     status = wait_state(net.client, "active")
     assert status["client"]["redirect"]["port"] == 1090
@@ -175,7 +175,7 @@ def test_only_what_changed_restarts(net: Network, good: Package) -> None:
 def test_role_off_and_disabled(net: Network, good: Package) -> None:
     good["wan2"].options["role"] = "off"
     reconfigure(net.client, good)
-    eventually(lambda: len(endpoints(net.client)) == 1, 5, "one endpoint")
+    wait_until(lambda: len(endpoints(net.client)) == 1, 5, "one endpoint")
     wait_status(net.client, lambda s: wan(s, "wan2")["endpoints"] == [], "it in the status")
     wait_state(net.client, "active")
     good["globals"].options["enabled"] = "0"

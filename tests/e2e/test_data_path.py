@@ -65,23 +65,23 @@ def test_every_combination(topology: Builder, back_end: Redirect, proxy: Proxy) 
 
 
 @pytest.fixture(scope="module")
-def six() -> Iterator[Network]:
+def ipv6_network() -> Iterator[Network]:
     """The peer is known by its IPv6 addresses only."""
     addresses = {"r7000": {"address": ["fd00:10:1::70", "fd00:10:2::70"]}}
     with running(replace(SING_BOX, client=addresses)) as net:
         yield net
 
 
-def test_links_of_ipv6(six: Network) -> None:
-    assert_bonded(six)
-    ours = [line for line in endpoints(six.client) if "subflow" in line]
+def test_links_of_ipv6(ipv6_network: Network) -> None:
+    assert_bonded(ipv6_network)
+    ours = [line for line in endpoints(ipv6_network.client) if "subflow" in line]
     assert len(ours) == 2
     assert all(line.startswith("fd00:") for line in ours)
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_half_close(six: Network, version: int) -> None:
+def test_half_close(ipv6_network: Network, version: int) -> None:
     """All of a megabyte comes back after the client has closed its half."""
-    target = six.target if version == 4 else six.target6
-    transfer = start(six.client_host, "echo", target, size=1_000_000).result()
+    target = ipv6_network.target if version == 4 else ipv6_network.target6
+    transfer = start(ipv6_network.client_host, "echo", target, size=1_000_000).result()
     assert transfer.ok, transfer.report.error

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +13,6 @@ from e2e.support import (
     assert_bonded,
     cli,
     endpoints,
-    eventually,
     fetch,
     pids,
     problem,
@@ -33,6 +28,8 @@ from lab.proxy import Proxy
 from lab.topology import Network
 from lab.traffic import start
 from lab.uci import Section
+from toolkit.stopping import end, paused
+from toolkit.waiting import wait_until
 
 DETECTED = 5
 """Seconds for what takes half a second while nothing else keeps the machine busy."""
@@ -49,15 +46,15 @@ def test_silent_death_under_a_download(net: Network, number: int) -> None:
     processes, wire = pids(net.client), net.wires[number - 1]
     listener = net.client.popen("ubus", "listen", "mptcp_proxy.wan", stdout=subprocess.PIPE)
     stream = start(net.client_host, "get", net.target, size=2 * SIZE)
-    eventually(lambda: wire.bytes()[1] > 500_000, 10, "the transfer")
+    wait_until(lambda: wire.bytes()[1] > 500_000, 10, "the transfer")
     wire.blackhole(True)
-    eventually(lambda: not has_endpoint(net, number), DETECTED, "the endpoint's removal")
+    wait_until(lambda: not has_endpoint(net, number), DETECTED, "the endpoint's removal")
     status = wait_state(net.client, "degraded")
     assert f"wan{number} (" in status["reason"] and "probes lost" in status["reason"]
     assert wan(status, f"wan{number}")["health"]["state"] == "down"
     assert wan(status, f"wan{3 - number}")["health"]["state"] != "down"
     wire.blackhole(False)
-    eventually(lambda: has_endpoint(net, number), 2 * DETECTED, "the endpoint back")
+    wait_until(lambda: has_endpoint(net, number), 2 * DETECTED, "the endpoint back")
     transfer = stream.result()
     assert transfer.ok, transfer.report.error
     wait_state(net.client, "active")
@@ -71,8 +68,7 @@ def test_silent_death_under_a_download(net: Network, number: int) -> None:
     wait_status(net.client, told, "the history of it", 2)
     assert listener.stdout
     heard = [json.loads(listener.stdout.readline())["mptcp_proxy.wan"] for _ in range(2)]
-    listener.kill()
-    listener.wait()
+    end(listener)
     assert [(h["name"], h["state"]) for h in heard] == [(f"wan{number}", s) for s in ("down", "up")]
     settle(net.client)
     assert_bonded(net, ["down"])
@@ -86,7 +82,7 @@ def test_backup() -> None:
         fetch(net, SIZE)
         assert second.bytes()[1] - before < 0.05 * SIZE
         stream = start(net.client_host, "get", net.target, size=2 * SIZE)
-        eventually(lambda: first.bytes()[1] > SIZE + 500_000, 10, "the transfer")
+        wait_until(lambda: first.bytes()[1] > SIZE + 500_000, 10, "the transfer")
         first.blackhole(True)
         transfer = stream.result()
         assert transfer.ok, transfer.report.error
@@ -101,20 +97,9 @@ def test_backup() -> None:
         assert second.bytes()[1] - before < 0.05 * SIZE
 
 
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """The process hangs: its sockets are open, and nobody serves them."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
 def test_server_hangs(net: Network) -> None:
     """It accepts connections, so that every path is well; the LAN is let out directly."""
-    with stopped(pids(net.server)["server"]):
+    with paused(pids(net.server)["server"]):
         asked = time.monotonic()
         stream = start(net.client_host, "get", net.target, size=100_000, patience=20)
         wait_state(net.client, "bypassed")
@@ -122,8 +107,7 @@ def test_server_hangs(net: Network) -> None:
         assert time.monotonic() - asked < 2 * DETECTED
         assert not redirected(net.client)
         assert all(has_endpoint(net, n) for n in (1, 2)), "no WAN is to blame"
-        stream.process.kill()
-        stream.process.wait()
+        end(stream.process)
     wait_state(net.client, "active")
     assert_bonded(net, ["down"])
 
@@ -131,11 +115,10 @@ def test_server_hangs(net: Network) -> None:
 def test_redirector_hangs(net: Network) -> None:
     """It is restarted."""
     pid = pids(net.client)["client"]
-    with stopped(pid):
+    with paused(pid):
         stream = start(net.client_host, "get", net.target, size=100_000, patience=20)
-        eventually(lambda: pids(net.client).get("client", pid) != pid, 3 * DETECTED, "another one")
-        stream.process.kill()
-        stream.process.wait()
+        wait_until(lambda: pids(net.client).get("client", pid) != pid, 3 * DETECTED, "another one")
+        end(stream.process)
     fetch(net)
     wait_state(net.client, "active")
     assert_bonded(net, ["down"])
@@ -166,7 +149,7 @@ def test_next_peer_and_back_again(net: Network) -> None:
         status = wait_status(net.client, lambda s: s["client"]["peer"] == "other", "the other peer")
         status = wait_state(net.client, "degraded")
         assert "r7000 does not answer, other is in use" in status["reason"]
-        eventually(lambda: redirected(net.client), DETECTED, "the redirect")
+        wait_until(lambda: redirected(net.client), DETECTED, "the redirect")
         assert_bonded(net, ["down"])
     finally:
         net.server.run("nft", "delete", "table", "ip", "cut")
@@ -199,16 +182,15 @@ def test_no_peer_left(net: Network, when_down: str) -> None:
             wait_state(net.client, "bypassed")
             direct = start(net.client_host, "get", net.target, seconds=600)
             carried = net.wires[0].bytes()[1] + 500_000
-            eventually(lambda: net.wires[0].bytes()[1] > carried, 10, "the direct download")
+            wait_until(lambda: net.wires[0].bytes()[1] > carried, 10, "the direct download")
     finally:
         reconfigure(net.server, served)
     wait_state(net.client, "active")
-    eventually(lambda: redirected(net.client), DETECTED, "the redirect")
+    wait_until(lambda: redirected(net.client), DETECTED, "the redirect")
     fetch(net)
     if direct is not None:
         assert direct.process.poll() is None
-        direct.process.kill()
-        direct.process.wait()
+        end(direct.process)
     reconfigure(net.client, good)
     wait_state(net.client, "active")
     assert_bonded(net, ["down"])
@@ -242,8 +224,7 @@ def test_a_middlebox_that_strips_mptcp_is_named(net: Network, number: int, sign:
     finally:
         net.server.run("nft", "delete", "table", "inet", "strip")
         for stream in streams:
-            stream.process.kill()
-            stream.process.wait()
+            end(stream.process)
     again = start(net.client_host, "get", net.target, seconds=8)
     wait_status(net.client, lambda s: not problem(s, where), "the problem's end")
     transfer = again.result()

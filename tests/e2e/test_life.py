@@ -16,7 +16,6 @@ from e2e.support import (
     assert_bonded,
     cli,
     cpu,
-    eventually,
     fetch,
     memory,
     opened,
@@ -33,6 +32,7 @@ from lab.snapshot import Snapshot, leftovers, snapshot
 from lab.topology import Network
 from lab.traffic import start
 from lab.uci import Package
+from toolkit.waiting import wait_until
 
 
 def without_agent(router: Router) -> Snapshot:
@@ -49,7 +49,7 @@ def test_killed_and_started_again_it_changes_nothing(net: Network, end: str) -> 
     settle(router)
     before, processes = without_agent(router), pids(router)
     stream = start(net.client_host, "get", net.target, size=2 * SIZE)
-    eventually(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+    wait_until(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
     router.kill_agent()
     log = Log(router)
     router.start_agent()
@@ -88,7 +88,7 @@ def test_killed_and_started_again_while_dns_is_silent(memory: str) -> None:
         settle(client)
         before, processes = without_agent(client), pids(client)
         stream = start(net.client_host, "get", net.target, size=2 * SIZE)
-        eventually(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+        wait_until(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
         say(client)
         client.kill_agent()
         if memory == "without":
@@ -96,7 +96,7 @@ def test_killed_and_started_again_while_dns_is_silent(memory: str) -> None:
         log = Log(client)
         client.start_agent()
         if memory == "without":
-            eventually(
+            wait_until(
                 lambda: "no answer yet for vps.example" in log.text(), 5, "the agent waiting"
             )
             assert problem(ask(client, "status"), "names")
@@ -125,14 +125,14 @@ def test_a_name_in_the_place_of_an_address(net: Network) -> None:
     reconfigure(client, by_name(net, ""))
     wait_status(client, lambda s: problem(s, "names"), "the configuration waiting")
     stream = start(net.client_host, "get", net.target, size=3 * SIZE)
-    eventually(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+    wait_until(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
     say(client, "10.1.1.70")
     ask(client, "reload")
     wait_status(client, lambda s: not problem(s, "names"), "the configuration in force")
     say(client, "10.2.2.70")
     ask(client, "reload")
     names = client.path("/var/run/mptcp-proxy/names.json")
-    eventually(lambda: "10.2.2.70" in names.read_text(), 5, "the other answer")
+    wait_until(lambda: "10.2.2.70" in names.read_text(), 5, "the other answer")
     settle(client)
     transfer = stream.result()
     assert transfer.ok, transfer.report.error
@@ -172,13 +172,13 @@ def test_ubusd_dies_and_returns(net: Network) -> None:
     log = Log(client)
     state = ask(client, "status")["state"]
     os.kill(client.daemon_pid("broker"), signal.SIGKILL)
-    eventually(lambda: "ubusd is gone" in log.text(), 5, "the agent noticing")
+    wait_until(lambda: "ubusd is gone" in log.text(), 5, "the agent noticing")
     assert "error" in ask(client, "status")
     client.popen(str(client.python), "-m", "openwrt.broker", log=client.log("broker"))
-    eventually(client.path("/var/run/ubus/ubus.sock").exists, 5, "ubusd")
-    eventually(lambda: "error" not in ask(client, "status"), 2, "the agent on ubus")
+    wait_until(client.path("/var/run/ubus/ubus.sock").exists, 5, "ubusd")
+    wait_until(lambda: "error" not in ask(client, "status"), 2, "the agent on ubus")
     # The other daemons come back to the bus in their own time; until then they are missed.
-    eventually(lambda: ask(client, "status")["state"] == state, 5, "the state of before")
+    wait_until(lambda: ask(client, "status")["state"] == state, 5, "the state of before")
     assert "luci.mptcp_proxy" in client.run("ubus", "list").stdout.split()
     transfer = stream.result()
     assert transfer.ok, transfer.report.error
@@ -208,12 +208,12 @@ def test_flood_of_address_changes(net: Network) -> None:
         assert ask(client, "status")["state"] == "active"
         answers += 1
     assert flood.returncode == 0
-    eventually(lambda: "10.2.2.78" not in client.ip("mptcp", "endpoint"), 5, "the address missed")
+    wait_until(lambda: "10.2.2.78" not in client.ip("mptcp", "endpoint"), 5, "the address missed")
     assert answers
     assert cpu(agent) - busy < 0.5 * (time.monotonic() - began) + 0.5
     assert memory(agent) - resident < 4_000_000
     client.ip("address", "add", "10.2.2.78/24", "broadcast", "+", "dev", "wan2")
-    eventually(lambda: "10.2.2.78" in client.ip("mptcp", "endpoint"), 5, "the address back")
+    wait_until(lambda: "10.2.2.78" in client.ip("mptcp", "endpoint"), 5, "the address back")
     settle(client)
     assert_bonded(net, ["down"])
 

@@ -11,7 +11,6 @@ from e2e.support import (
     ask,
     assert_bonded,
     endpoints,
-    eventually,
     fetch,
     mptcp_seen,
     pids,
@@ -23,10 +22,11 @@ from e2e.support import (
     wan,
 )
 from lab.isp import isp
-from lab.lab import tool
 from lab.topology import Interface, Network
 from lab.traffic import start
 from lab.uci import Package
+from toolkit.command import tool
+from toolkit.waiting import wait_until
 
 Action = Callable[[Network], object]
 
@@ -40,7 +40,7 @@ def network(net: Network, *without: str) -> Package:
 
 
 @pytest.fixture(autouse=True)
-def whole(net: Network) -> Iterator[None]:
+def restored_links(net: Network) -> Iterator[None]:
     """Each test begins and ends with both links in use."""
     yield
     reconfigure(net.client, network(net), "network")
@@ -93,17 +93,17 @@ def test_link_fails_and_returns(net: Network, fault: str) -> None:
     processes = pids(net.client)
     stream = start(net.client_host, "get", net.target, size=2 * SIZE)
     before = net.wires[1].bytes()[1]
-    eventually(lambda: net.wires[1].bytes()[1] > before + 100_000, 10, "the transfer")
+    wait_until(lambda: net.wires[1].bytes()[1] > before + 100_000, 10, "the transfer")
     breaks(net)
     status = wait_status(
         net.client, lambda s: f"wan2 ({reason}" in s["reason"], f"'{reason}' noticed", 5
     )
     assert status["state"] == "degraded"
     assert not wan(status, "wan2")["up"]
-    eventually(lambda: not has(net, "10.2.2.78"), 5, "the endpoint's removal")
+    wait_until(lambda: not has(net, "10.2.2.78"), 5, "the endpoint's removal")
     mends(net)
     wait_status(net.client, lambda s: s["state"] == "active", "the link back")
-    eventually(lambda: has(net, "10.2.2.78"), 5, "the endpoint back")
+    wait_until(lambda: has(net, "10.2.2.78"), 5, "the endpoint back")
     transfer = stream.result()
     assert transfer.ok, f"{transfer.report.error}\n{mptcp_seen(net)}"
     assert pids(net.client) == processes
@@ -129,7 +129,7 @@ def test_address_changes(net: Network) -> None:
     package = network(net)
     package["wan2"].options["ipaddr"] = "10.2.2.79"
     reconfigure(net.client, package, "network")
-    eventually(lambda: has(net, "10.2.2.79") and not has(net, "10.2.2.78"), 10, "the address")
+    wait_until(lambda: has(net, "10.2.2.79") and not has(net, "10.2.2.78"), 10, "the address")
     wait_state(net.client, "active")
     assert_bonded(net, ["up"])
 
@@ -191,7 +191,7 @@ def test_two_links_in_the_same_subnet() -> None:
         reconfigure(
             net.client, Package([i.section() for i in (LOOPBACK, lan, first, second)]), "network"
         )
-        eventually(lambda: has(net, "100.64.1.2") and has(net, "100.64.1.3"), 10, "both addresses")
+        wait_until(lambda: has(net, "100.64.1.2") and has(net, "100.64.1.3"), 10, "both addresses")
         wait_state(net.client, "active")
         settle(net.client)
         assert_bonded(net)

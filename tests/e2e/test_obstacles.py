@@ -11,7 +11,6 @@ from e2e.support import (
     ask,
     assert_bonded,
     cli,
-    eventually,
     fetch,
     opened,
     pids,
@@ -24,13 +23,14 @@ from e2e.support import (
 )
 from lab.snapshot import snapshot
 from lab.topology import Network
+from toolkit.waiting import wait_until
 
 
 def test_killed_proxy_lets_the_lan_out_at_once(net: Network) -> None:
     """Direct as long as procd waits before it starts the proxy again, proxied afterwards."""
     pid = pids(net.client)["client"]
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not redirected(net.client), 1, "the jump's removal")
+    wait_until(lambda: not redirected(net.client), 1, "the jump's removal")
     fetch(net)
     wait_status(net.client, lambda s: s["state"] == "active", "the proxy again")
     assert pids(net.client)["client"] != pid
@@ -41,10 +41,10 @@ def test_killed_proxy_lets_the_lan_out_at_once(net: Network) -> None:
 def test_killed_server_proxy_returns(net: Network) -> None:
     pid = pids(net.server)["server"]
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: pids(net.server).get("server", pid) != pid, 10, "the server's proxy")
+    wait_until(lambda: pids(net.server).get("server", pid) != pid, 10, "the server's proxy")
     wait_state(net.server, "active")
     wait_state(net.client, "active")
-    eventually(lambda: redirected(net.client), 10, "the redirect")
+    wait_until(lambda: redirected(net.client), 10, "the redirect")
     assert_bonded(net, ["up"])
 
 
@@ -53,8 +53,8 @@ def test_foreign_flush_of_the_ruleset(net: Network) -> None:
     show = ("nft", "-s", "list", "table", "inet", "mptcp_proxy")
     ours = net.client.run(*show).stdout
     net.client.run("nft", "flush", "ruleset")
-    eventually(lambda: redirected(net.client), 1, "the table back")
-    eventually(lambda: net.client.run(*show).stdout == ours, 5, "the table as it was")
+    wait_until(lambda: redirected(net.client), 1, "the table back")
+    wait_until(lambda: net.client.run(*show).stdout == ours, 5, "the table as it was")
     assert_bonded(net, ["down"])
 
 
@@ -74,7 +74,7 @@ def test_foreign_changes_are_mended(net: Network) -> None:
         after = snapshot(net.client)
         return all(after[k] == before[k] for k in ("endpoint", "limit", "rule", "route", "sysctl"))
 
-    eventually(mended, 10, "all as before")
+    wait_until(mended, 10, "all as before")
     assert_bonded(net, ["down"])
 
 
@@ -89,7 +89,7 @@ def test_full_var_keeps_the_last_good_state(net: Network) -> None:
     assert pids(net.client) == before
     fetch(net)
     net.client.path("/var/run/filler").unlink()
-    eventually(lambda: pids(net.client).get("client") not in (None, before["client"]), 20, "1090")
+    wait_until(lambda: pids(net.client).get("client") not in (None, before["client"]), 20, "1090")
     wait_status(net.client, lambda s: s["state"] == "active" and not s["problems"], "no problem")
     reconfigure(net.client, package)
     wait_status(net.client, lambda s: s["client"]["redirect"]["port"] == 1080, "1080 again")

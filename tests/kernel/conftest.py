@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
-from kernel.namespaces import LINKS, Namespace, cable
+from kernel.firewall_lab import FirewallLab
+from kernel.support import LINKS, cable
+from toolkit.namespace import Namespace
 
 
 @pytest.fixture
@@ -23,7 +26,14 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
 
 
 @pytest.fixture
-def router(pair: tuple[Namespace, Namespace]) -> Iterator[Namespace]:
+def client(pair: tuple[Namespace, Namespace]) -> Iterator[Namespace]:
     """The client of the pair; the test runs inside it."""
     with pair[0] as space:
         yield space
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[FirewallLab]:
+    """A LAN host, a router and the world, for the firewall."""
+    with contextlib.closing(FirewallLab()) as made:
+        yield made

@@ -1,7 +1,7 @@
 """What either firewall back end must do, shown by real connections.
 
 ``test_nftables.py`` and ``test_iptables.py`` subclass ``FirewallCases``; each gives the
-fixtures ``lab`` and ``under`` (the back end under test, working in the lab's router).
+fixture ``backend`` (the back end under test, working in the lab's router).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from kernel.firewall_lab import (
     SERVER,
     WORLD4,
     WORLD6,
-    Lab,
-    Space,
+    FirewallLab,
 )
+from toolkit.namespace import Namespace
 
 from mptcp_agent.core.firewall import PROBE, PROBE_SOURCE, Counter, FirewallBackend, collapse
 from mptcp_agent.core.state import Access, Backend, Firewall, Redirect
@@ -46,10 +46,12 @@ BLOCK = replace(REDIRECT, mode="block")
 OFF = replace(REDIRECT, jumps=())
 
 
-class Under:
+class LabBackend:
     """The back end under test; every call is made inside the router's namespace."""
 
-    def __init__(self, backend: FirewallBackend, space: Space, undo: Callable[[], object]) -> None:
+    def __init__(
+        self, backend: FirewallBackend, space: Namespace, undo: Callable[[], object]
+    ) -> None:
         self._backend = backend
         self._space = space
         self.undo = undo
@@ -60,23 +62,23 @@ class Under:
 
     def apply(self, redirect: Redirect | None, access: Access | None = None) -> Firewall:
         firewall = self.firewall(redirect, access)
-        self._space.run(self._backend.apply, firewall)
+        self._space.call(self._backend.apply, firewall)
         return firewall
 
     def available(self) -> str:
-        return self._space.run(self._backend.available)
+        return self._space.call(self._backend.available)
 
     def observe(self) -> Firewall | None:
-        return self._space.run(self._backend.observe)
+        return self._space.call(self._backend.observe)
 
     def set_jumps(self, redirect: Redirect) -> None:
-        self._space.run(self._backend.set_jumps, redirect)
+        self._space.call(self._backend.set_jumps, redirect)
 
     def remove(self) -> None:
-        self._space.run(self._backend.remove)
+        self._space.call(self._backend.remove)
 
     def counters(self) -> tuple[Counter, ...]:
-        return self._space.run(self._backend.counters)
+        return self._space.call(self._backend.counters)
 
 
 def networks4() -> st.SearchStrategy[str]:
@@ -113,26 +115,32 @@ accesses = st.builds(Access, port=st.integers(30001, 65535), allow=networks)
 class FirewallCases:
     # --- where a connection goes --------------------------------------------------------------
 
-    def test_lan_tcp_is_redirected_with_its_destination(self, lab: Lab, under: Under) -> None:
-        under.apply(REDIRECT)
+    def test_lan_tcp_is_redirected_with_its_destination(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
+        backend.apply(REDIRECT)
         for address in PROXIED:
             assert lab.ask(address) == f"proxied {address} {PORT}"
             assert lab.ask(address, 8388) == f"proxied {address} 8388"
 
-    def test_what_is_left_alone(self, lab: Lab, under: Under) -> None:
-        under.apply(REDIRECT)
+    def test_what_is_left_alone(self, lab: FirewallLab, backend: LabBackend) -> None:
+        backend.apply(REDIRECT)
         for address in (*BYPASSED, NEAR4, NEAR6, ROUTER4, ROUTER6, "10.1.1.78", "fd01::78"):
             assert lab.ask(address) == f"direct {address}"
 
-    def test_the_routers_own_addresses_need_no_bypass(self, lab: Lab, under: Under) -> None:
-        under.apply(replace(REDIRECT, bypass=()))
+    def test_the_routers_own_addresses_need_no_bypass(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
+        backend.apply(replace(REDIRECT, bypass=()))
         for address in (ROUTER4, ROUTER6, "10.1.1.78", "fd01::78"):
             assert lab.ask(address) == f"direct {address}"
         assert lab.ask(NEAR4) == f"proxied {NEAR4} {PORT}"
 
-    def test_without_a_default_route_it_is_still_redirected(self, lab: Lab, under: Under) -> None:
+    def test_without_a_default_route_it_is_still_redirected(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
         """Both WANs may have lost their routes; the proxy decides, not the routing table."""
-        under.apply(REDIRECT)
+        backend.apply(REDIRECT)
         lab.router.sh("ip route del default; ip -6 route del default")
         try:
             assert lab.ask(PROXIED[0]).startswith("proxied")
@@ -140,18 +148,18 @@ class FirewallCases:
         finally:
             lab.router.sh(f"ip route add default via {NEAR4}; ip -6 route add default via {NEAR6}")
 
-    def test_only_the_lan_is_redirected(self, lab: Lab, under: Under) -> None:
-        under.apply(replace(REDIRECT, jumps=("lan2",)))
+    def test_only_the_lan_is_redirected(self, lab: FirewallLab, backend: LabBackend) -> None:
+        backend.apply(replace(REDIRECT, jumps=("lan2",)))
         for address in PROXIED:
             assert lab.ask(address) == f"direct {address}"
             assert lab.ask(address, space=lab.router) == f"direct {address}"
 
-    def test_a_device_that_comes_later(self, lab: Lab, under: Under) -> None:
-        under.apply(replace(REDIRECT, jumps=("br-late",)))
+    def test_a_device_that_comes_later(self, lab: FirewallLab, backend: LabBackend) -> None:
+        backend.apply(replace(REDIRECT, jumps=("br-late",)))
         lab.router.sh("ip link set br-lan down; ip link set br-lan name br-late up")
         lab.router.sh(f"ip addr replace {ROUTER6}/64 dev br-late nodad")
         try:
-            lab.wait(lambda: lab.ask(PROXIED[1]).startswith("proxied"))
+            lab.wait_for_answer(PROXIED[1], "proxied")
             assert lab.ask(PROXIED[0]).startswith("proxied")
         finally:
             lab.router.sh("ip link set br-late down; ip link set br-late name br-lan up")
@@ -160,23 +168,23 @@ class FirewallCases:
                 f"ip addr replace {ROUTER4}/24 dev br-lan;"
                 f"ip route replace default via {NEAR4}; ip -6 route replace default via {NEAR6}"
             )
-            lab.wait(lambda: lab.ask(NEAR6) == f"direct {NEAR6}")
+            lab.wait_for_answer(NEAR6, f"direct {NEAR6}")
 
-    def test_the_users_port_forward_wins(self, lab: Lab, under: Under) -> None:
+    def test_the_users_port_forward_wins(self, lab: FirewallLab, backend: LabBackend) -> None:
         self.forward(lab, "br-lan", PROXIED[0], 8081, BYPASSED[0])
-        under.apply(REDIRECT)
+        backend.apply(REDIRECT)
         assert lab.ask(PROXIED[0], 8081) == f"direct {BYPASSED[0]}"
         assert lab.ask(PROXIED[0], PORT) == f"proxied {PROXIED[0]} {PORT}"
 
-    def forward(self, lab: Lab, device: str, address: str, port: int, to: str) -> None:
+    def forward(self, lab: FirewallLab, device: str, address: str, port: int, to: str) -> None:
         """A user's DNAT rule; undone by the fixture."""
         raise NotImplementedError
 
-    def test_ipv4_only(self, lab: Lab, under: Under) -> None:
+    def test_ipv4_only(self, lab: FirewallLab, backend: LabBackend) -> None:
         lab.router.sysctl("net/ipv6/conf/all/disable_ipv6", 1)
         try:
-            firewall = under.apply(REDIRECT, Access(SERVER, ("10.1.1.0/24", "fd01::/64")))
-            assert under.observe() == firewall
+            firewall = backend.apply(REDIRECT, Access(SERVER, ("10.1.1.0/24", "fd01::/64")))
+            assert backend.observe() == firewall
             assert lab.ask(PROXIED[0]).startswith("proxied")
         finally:
             lab.router.sysctl("net/ipv6/conf/all/disable_ipv6", 0)
@@ -184,15 +192,15 @@ class FirewallCases:
                 f"ip addr add {ROUTER6}/64 dev br-lan nodad; ip addr add fd01::78/64 dev wan nodad;"
                 f"ip -6 route replace default via {NEAR6}"
             )
-            lab.wait(lambda: lab.ask(NEAR6) == f"direct {NEAR6}")
+            lab.wait_for_answer(NEAR6, f"direct {NEAR6}")
 
     # --- the guard and the server's port ------------------------------------------------------
 
     @pytest.mark.parametrize("redirect", [REDIRECT, OFF, BLOCK], ids=["on", "off", "block"])
     def test_nobody_reaches_the_redirector_itself(
-        self, lab: Lab, under: Under, redirect: Redirect
+        self, lab: FirewallLab, backend: LabBackend, redirect: Redirect
     ) -> None:
-        under.apply(redirect)
+        backend.apply(redirect)
         assert lab.ask(ROUTER4, REDIRECTOR) == lab.ask(ROUTER6, REDIRECTOR) == "refused"
         assert lab.ask("10.1.1.78", REDIRECTOR, lab.world) == "refused"
         assert lab.ask("fd01::78", REDIRECTOR, lab.world) == "refused"
@@ -201,51 +209,55 @@ class FirewallCases:
 
     @pytest.mark.parametrize("redirect", [REDIRECT, OFF, BLOCK], ids=["on", "off", "block"])
     def test_the_agents_probe_enters_the_tunnel(
-        self, lab: Lab, under: Under, redirect: Redirect
+        self, lab: FirewallLab, backend: LabBackend, redirect: Redirect
     ) -> None:
-        under.apply(redirect)
+        backend.apply(redirect)
         address, port = PROBE
         assert lab.ask(address, port, lab.router, PROBE_SOURCE) == f"proxied {address} {port}"
         assert lab.ask(address, port + 1, lab.router, PROBE_SOURCE) == "refused"
 
     def test_a_probe_that_arrives_through_the_tunnel_ends_here(
-        self, lab: Lab, under: Under
+        self, lab: FirewallLab, backend: LabBackend
     ) -> None:
         """The proxy server of a router with both roles connects to where the other's probe goes."""
-        under.apply(REDIRECT)
+        backend.apply(REDIRECT)
         assert lab.ask(*PROBE, lab.router) == "refused"
         assert lab.ask(*PROBE, lab.router, "127.0.0.1") == "refused"
 
-    def test_who_may_reach_the_server(self, lab: Lab, under: Under) -> None:
+    def test_who_may_reach_the_server(self, lab: FirewallLab, backend: LabBackend) -> None:
         with closing(lab.serve(lab.router, SERVER, net.direct)):
-            under.apply(None, Access(SERVER, ("10.1.1.64/28", "fd01::/64")))
+            backend.apply(None, Access(SERVER, ("10.1.1.64/28", "fd01::/64")))
             assert lab.ask("10.1.1.78", SERVER, lab.world) == "direct 10.1.1.78"
             assert lab.ask("fd01::78", SERVER, lab.world) == "direct fd01::78"
             assert lab.ask("127.0.0.1", SERVER, lab.router) == "direct 127.0.0.1"
             assert lab.ask(ROUTER4, SERVER) == lab.ask(ROUTER6, SERVER) == "refused"
             assert lab.ask(ROUTER4, PORT) == f"direct {ROUTER4}"
-            under.apply(None, Access(SERVER, ("192.168.78.107/32",)))
+            backend.apply(None, Access(SERVER, ("192.168.78.107/32",)))
             assert lab.ask(ROUTER4, SERVER) == f"direct {ROUTER4}"
             assert lab.ask("10.1.1.78", SERVER, lab.world) == "refused"
             assert lab.ask("fd01::78", SERVER, lab.world) == "refused"
 
-    def test_nobody_named_is_everyone(self, lab: Lab, under: Under) -> None:
+    def test_nobody_named_is_everyone(self, lab: FirewallLab, backend: LabBackend) -> None:
         with closing(lab.serve(lab.router, SERVER, net.direct)):
-            under.apply(None, Access(SERVER, ()))
+            backend.apply(None, Access(SERVER, ()))
             assert lab.ask("10.1.1.78", SERVER, lab.world) == "direct 10.1.1.78"
             assert lab.ask(ROUTER6, SERVER) == f"direct {ROUTER6}"
 
-    def test_the_servers_port_elsewhere_is_not_our_business(self, lab: Lab, under: Under) -> None:
+    def test_the_servers_port_elsewhere_is_not_our_business(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
         with closing(lab.serve(lab.world, SERVER, net.direct)):
-            under.apply(None, Access(SERVER, ("10.9.9.9/32",)))
+            backend.apply(None, Access(SERVER, ("10.9.9.9/32",)))
             assert lab.ask(PROXIED[0], SERVER) == f"direct {PROXIED[0]}"
-            under.apply(REDIRECT, Access(SERVER, ("10.9.9.9/32",)))
+            backend.apply(REDIRECT, Access(SERVER, ("10.9.9.9/32",)))
             assert lab.ask(PROXIED[0], SERVER) == f"proxied {PROXIED[0]} {SERVER}"
 
     # --- block --------------------------------------------------------------------------------
 
-    def test_block_refuses_promptly_what_would_be_proxied(self, lab: Lab, under: Under) -> None:
-        under.apply(BLOCK)
+    def test_block_refuses_promptly_what_would_be_proxied(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
+        backend.apply(BLOCK)
         for address in PROXIED:
             started = time.monotonic()
             assert lab.ask(address) == "refused"
@@ -254,20 +266,24 @@ class FirewallCases:
             assert lab.ask(address) == f"direct {address}"
             assert lab.ask(PROXIED[0], space=lab.router) == f"direct {PROXIED[0]}"
 
-    def test_block_ends_running_direct_connections(self, lab: Lab, under: Under) -> None:
-        streams = [lab.host.connect(address, PORT) for address in PROXIED]
-        kept = lab.host.connect(BYPASSED[0], PORT)
-        under.apply(BLOCK)
+    def test_block_ends_running_direct_connections(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
+        streams = [net.connect(lab.host, address, PORT) for address in PROXIED]
+        kept = net.connect(lab.host, BYPASSED[0], PORT)
+        backend.apply(BLOCK)
         for stream in streams:
             with closing(stream), pytest.raises(ConnectionResetError):
                 stream.echo()
         with closing(kept):
             assert kept.echo()
 
-    def test_block_leaves_the_replies_of_a_forwarded_port(self, lab: Lab, under: Under) -> None:
+    def test_block_leaves_the_replies_of_a_forwarded_port(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
         with closing(lab.serve(lab.host, 8080, net.direct)):
             self.forward(lab, "wan", "10.1.1.78", 8080, HOST4)
-            under.apply(replace(BLOCK, bypass=()))
+            backend.apply(replace(BLOCK, bypass=()))
             assert lab.ask("10.1.1.78", 8080, lab.world) == f"direct {HOST4}"
             assert lab.ask(HOST6, 8080, lab.world) == f"direct {HOST6}"
 
@@ -275,38 +291,40 @@ class FirewallCases:
 
     @pytest.mark.parametrize("address", PROXIED)
     def test_running_connections_survive_every_switch(
-        self, lab: Lab, under: Under, address: str
+        self, lab: FirewallLab, backend: LabBackend, address: str
     ) -> None:
-        under.apply(REDIRECT)
-        with closing(lab.host.connect(address, PORT)) as proxied:
-            under.set_jumps(OFF)
+        backend.apply(REDIRECT)
+        with closing(net.connect(lab.host, address, PORT)) as proxied:
+            backend.set_jumps(OFF)
             assert proxied.echo()
-            with closing(lab.host.connect(address, PORT)) as direct:
+            with closing(net.connect(lab.host, address, PORT)) as direct:
                 assert direct.greeting.startswith("direct")
-                under.set_jumps(REDIRECT)
+                backend.set_jumps(REDIRECT)
                 assert proxied.echo() and direct.echo()
                 assert lab.ask(address).startswith("proxied")
-                under.apply(replace(REDIRECT, strip_mptcp=True), Access(SERVER, ()))
+                backend.apply(replace(REDIRECT, strip_mptcp=True), Access(SERVER, ()))
                 assert proxied.echo() and direct.echo()
-            under.apply(BLOCK)
+            backend.apply(BLOCK)
             assert lab.ask(address) == "refused"
             assert proxied.echo()
-            under.apply(REDIRECT)
+            backend.apply(REDIRECT)
             assert proxied.echo()
 
     @pytest.mark.parametrize("redirect", [REDIRECT, BLOCK], ids=["proxy", "block"])
     def test_jumps_are_switched_without_touching_the_rest(
-        self, under: Under, redirect: Redirect
+        self, backend: LabBackend, redirect: Redirect
     ) -> None:
         access = Access(SERVER, ("10.0.0.0/8",))
-        under.apply(redirect, access)
+        backend.apply(redirect, access)
         for jumps in ((), ("br-lan", "lan.2"), ("br-lan",)):
-            under.set_jumps(replace(redirect, jumps=jumps))
-            assert under.observe() == under.firewall(replace(redirect, jumps=jumps), access)
+            backend.set_jumps(replace(redirect, jumps=jumps))
+            assert backend.observe() == backend.firewall(replace(redirect, jumps=jumps), access)
 
     # --- MPTCP-speaking clients ---------------------------------------------------------------
 
-    def test_mptcp_is_stripped_where_it_is_redirected(self, lab: Lab, under: Under) -> None:
+    def test_mptcp_is_stripped_where_it_is_redirected(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
         """An MPTCP listener cannot ask for the destination; with a plain client it can."""
         port = REDIRECTOR + 1
         lost = "lost Operation not supported"
@@ -316,73 +334,77 @@ class FirewallCases:
         ):
 
             def ask(address: str) -> str:
-                with closing(lab.host.connect(address, 7200, net.MPTCP)) as stream:
+                with closing(net.connect(lab.host, address, 7200, net.MPTCP)) as stream:
                     return stream.greeting
 
-            under.apply(replace(REDIRECT, port=port))
+            backend.apply(replace(REDIRECT, port=port))
             assert [ask(a) for a in PROXIED] == [lost, lost]
-            under.apply(replace(REDIRECT, port=port, strip_mptcp=True))
+            backend.apply(replace(REDIRECT, port=port, strip_mptcp=True))
             assert [ask(a) for a in PROXIED] == [f"proxied {a} 7200" for a in PROXIED]
             assert [ask(a) for a in BYPASSED] == ["MPTCP", "MPTCP"]
-            under.set_jumps(replace(OFF, port=port, strip_mptcp=True))
+            backend.set_jumps(replace(OFF, port=port, strip_mptcp=True))
             assert [ask(a) for a in PROXIED] == ["MPTCP", "MPTCP"]
 
     # --- what is, and what should be ----------------------------------------------------------
 
-    def test_networks_that_overlap_are_merged(self, lab: Lab, under: Under) -> None:
+    def test_networks_that_overlap_are_merged(self, lab: FirewallLab, backend: LabBackend) -> None:
         bypass = ("198.51.100.0/25", "198.51.100.0/24", "198.51.100.9", "198.51.101.0/24", "::/0")
-        under.apply(replace(REDIRECT, bypass=bypass))
-        assert under.observe() == under.firewall(replace(REDIRECT, bypass=collapse(bypass)))
+        backend.apply(replace(REDIRECT, bypass=bypass))
+        assert backend.observe() == backend.firewall(replace(REDIRECT, bypass=collapse(bypass)))
         assert lab.ask(BYPASSED[0]) == f"direct {BYPASSED[0]}"
         assert lab.ask(PROXIED[1]) == f"direct {PROXIED[1]}"
 
-    def test_nothing_of_ours_is_nothing(self, under: Under) -> None:
-        assert under.observe() is None
-        assert under.counters() == ()
-        under.remove()
-        under.remove()
-        assert under.observe() is None
+    def test_nothing_of_ours_is_nothing(self, backend: LabBackend) -> None:
+        assert backend.observe() is None
+        assert backend.counters() == ()
+        backend.remove()
+        backend.remove()
+        assert backend.observe() is None
 
-    def test_twice_is_once(self, under: Under) -> None:
-        first = under.apply(REDIRECT, Access(SERVER, ()))
-        under.apply(REDIRECT, Access(SERVER, ()))
-        assert under.observe() == first
+    def test_twice_is_once(self, backend: LabBackend) -> None:
+        first = backend.apply(REDIRECT, Access(SERVER, ()))
+        backend.apply(REDIRECT, Access(SERVER, ()))
+        assert backend.observe() == first
 
-    def test_foreign_rules_stay_and_removal_leaves_nothing(self, lab: Lab, under: Under) -> None:
+    def test_foreign_rules_stay_and_removal_leaves_nothing(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
         self.forward(lab, "wan", "10.1.1.78", 8080, HOST4)
         before = self.everything(lab)
-        under.apply(REDIRECT, Access(SERVER, ("10.0.0.0/8", "fd00::/8")))
+        backend.apply(REDIRECT, Access(SERVER, ("10.0.0.0/8", "fd00::/8")))
         assert self.everything(lab) != before
-        under.set_jumps(OFF)
-        under.apply(replace(BLOCK, strip_mptcp=True))
-        under.apply(None, Access(SERVER, ()))
-        under.apply(REDIRECT)
-        under.remove()
+        backend.set_jumps(OFF)
+        backend.apply(replace(BLOCK, strip_mptcp=True))
+        backend.apply(None, Access(SERVER, ()))
+        backend.apply(REDIRECT)
+        backend.remove()
         assert self.everything(lab) == before
 
-    def everything(self, lab: Lab) -> str:
+    def everything(self, lab: FirewallLab) -> str:
         """All rules of the router as text, without counters."""
         raise NotImplementedError
 
-    def test_tampering_is_seen_and_mended(self, lab: Lab, under: Under, tampering: str) -> None:
+    def test_tampering_is_seen_and_mended(
+        self, lab: FirewallLab, backend: LabBackend, tampering: str
+    ) -> None:
         redirect = replace(REDIRECT, strip_mptcp=True)
-        firewall = under.apply(redirect, Access(SERVER, ("10.1.1.0/24",)))
+        firewall = backend.apply(redirect, Access(SERVER, ("10.1.1.0/24",)))
         lab.router.sh(tampering)
-        assert under.observe() != firewall
-        under.set_jumps(OFF)
+        assert backend.observe() != firewall
+        backend.set_jumps(OFF)
         assert lab.ask(PROXIED[0]).startswith("direct")
-        assert under.observe() != firewall
-        under.apply(redirect, firewall.access)
-        assert under.observe() == firewall
+        assert backend.observe() != firewall
+        backend.apply(redirect, firewall.access)
+        assert backend.observe() == firewall
         assert lab.ask(PROXIED[0]).startswith("proxied")
 
-    def test_counters(self, lab: Lab, under: Under) -> None:
-        under.apply(REDIRECT, Access(SERVER, ("10.9.9.9/32",)))
+    def test_counters(self, lab: FirewallLab, backend: LabBackend) -> None:
+        backend.apply(REDIRECT, Access(SERVER, ("10.9.9.9/32",)))
         for address in PROXIED:
             lab.ask(address)
         lab.ask(ROUTER4, REDIRECTOR)
         lab.ask(ROUTER6, SERVER)
-        found = {(c.chain, c.rule): c for c in under.counters()}
+        found = {(c.chain, c.rule): c for c in backend.counters()}
         assert found["SSREDIR", "redirect"].packets == 2
         assert found["guard", "redirected"].packets >= 6
         assert found["guard", "redirected"].bytes > found["SSREDIR", "redirect"].bytes > 0
@@ -411,24 +433,24 @@ class FirewallCases:
         ],
         ids=lambda r: f"{r.port}-{r.jumps[0]}-{r.bypass[0]}",
     )
-    def test_a_bad_value_changes_nothing(self, under: Under, redirect: Redirect) -> None:
-        firewall = under.apply(REDIRECT, Access(SERVER, ()))
+    def test_a_bad_value_changes_nothing(self, backend: LabBackend, redirect: Redirect) -> None:
+        firewall = backend.apply(REDIRECT, Access(SERVER, ()))
         with pytest.raises(FirewallError):
-            under.apply(redirect, Access(SERVER, ()))
-        assert under.observe() == firewall
+            backend.apply(redirect, Access(SERVER, ()))
+        assert backend.observe() == firewall
 
-    def test_the_other_back_ends_rules_are_refused(self, under: Under) -> None:
-        wrong = under.firewall(REDIRECT)
-        wrong = replace(wrong, backend="iptables" if under.name == "nftables" else "nftables")
+    def test_the_other_back_ends_rules_are_refused(self, backend: LabBackend) -> None:
+        wrong = backend.firewall(REDIRECT)
+        wrong = replace(wrong, backend="iptables" if backend.name == "nftables" else "nftables")
         with pytest.raises(FirewallError):
-            under._space.run(under._backend.apply, wrong)
+            backend._space.call(backend._backend.apply, wrong)
 
-    def test_it_is_available_here(self, under: Under) -> None:
-        assert under.available() == ""
-        assert under.observe() is None
+    def test_it_is_available_here(self, backend: LabBackend) -> None:
+        assert backend.available() == ""
+        assert backend.observe() is None
 
 
-#: For a test function ``(under, redirect, access)`` that calls ``check_observed``.
+#: For a test function ``(backend, redirect, access)`` that calls ``check_observed``.
 any_firewall = given(redirect=st.none() | redirects, access=st.none() | accesses)
 few_examples = settings(
     max_examples=25,
@@ -437,22 +459,24 @@ few_examples = settings(
 )
 
 
-def check_observed(under: Under, redirect: Redirect | None, access: Access | None) -> None:
+def check_observed(backend: LabBackend, redirect: Redirect | None, access: Access | None) -> None:
     """What was applied is observed, whatever was there before and whatever was switched."""
-    firewall = under.apply(redirect, access)
+    firewall = backend.apply(redirect, access)
     expected = firewall if redirect or access else None
-    assert under.observe() == expected
+    assert backend.observe() == expected
     if redirect:
-        under.set_jumps(replace(redirect, jumps=("lan1",)))
-        under.set_jumps(redirect)
-        assert under.observe() == expected
+        backend.set_jumps(replace(redirect, jumps=("lan1",)))
+        backend.set_jumps(redirect)
+        assert backend.observe() == expected
 
 
-def made(backend: FirewallBackend, lab: Lab, undo: Callable[[], object]) -> Iterator[Under]:
+def made(
+    implementation: FirewallBackend, lab: FirewallLab, undo: Callable[[], object]
+) -> Iterator[LabBackend]:
     """For a fixture: the back end in the lab's router, cleaned up afterwards."""
-    under = Under(backend, lab.router, undo)
+    backend = LabBackend(implementation, lab.router, undo)
     try:
-        yield under
+        yield backend
     finally:
-        under.remove()
+        backend.remove()
         undo()

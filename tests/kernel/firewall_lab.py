@@ -1,8 +1,5 @@
 """A LAN host, a router and the world, in three nameless network namespaces of this process.
 
-Each namespace belongs to one thread and goes away with it, so a test leaves nothing behind
-even when it is killed. Sockets stay in the namespace they were made in, whoever uses them.
-
     host 192.168.78.107 --br-lan-- router --wan-- world 10.1.1.70, 203.0.113.5, 198.51.100.9 …
 
 Everything in the world answers TCP port 7100 with "direct ADDRESS"; the redirector on the
@@ -12,20 +9,13 @@ router answers with "proxied ADDRESS PORT", what SO_ORIGINAL_DST told it; both t
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import socket
 import struct
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable
 
-P = ParamSpec("P")
-T = TypeVar("T")
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
 REDIRECTOR = 1080
 PORT = 7100
@@ -36,63 +26,32 @@ WORLD4 = ("203.0.113.5", "198.51.100.9")
 WORLD6 = ("2001:db8::5", "2001:db8:9::9")
 NEAR4, NEAR6 = "10.1.1.70", "fd01::70"
 
-_CLONE_NEWNET = 0x40000000  # linux/sched.h
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number as IP6T_SO_ORIGINAL_DST
 _SO_PROTOCOL = 38  # asm-generic/socket.h
 MPTCP = 262  # linux/in.h IPPROTO_MPTCP
 _TIMEOUT = 3.0
 
 
-class Space:
-    """A network namespace with a thread that lives in it."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1)
-        self.run(_new_namespace)
-        self.id = self.run(threading.get_native_id)
-        self.sh("ip link set lo up")
-
-    def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in this namespace."""
-        return self._thread.submit(call, *args, **kwargs).result()
-
-    def sh(self, command: str, check: bool = True) -> str:
-        done = self.run(
-            subprocess.run, ["sh", "-ec", command], capture_output=True, text=True, check=False
-        )
-        assert not check or done.returncode == 0, f"{command}: {done.stderr}"
-        return str(done.stdout)
-
-    def sysctl(self, key: str, value: object) -> None:
-        self.run(Path("/proc/sys", key).write_text, str(value))
-
-    def socket(self, family: int, protocol: int = 0) -> socket.socket:
-        made = self.run(socket.socket, family, socket.SOCK_STREAM, protocol)
-        made.settimeout(_TIMEOUT)
-        return made
-
-    def connect(self, address: str, port: int, protocol: int = 0, source: str = "") -> Stream:
-        """Connect and read the greeting. Raises OSError as connect does, or EOFError."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        made = self.socket(family, protocol)
-        try:
-            if source:
-                made.bind((source, 0))
-            made.connect((address, port))
-            return Stream(made)
-        except BaseException:
-            made.close()
-            raise
-
-    def close(self) -> None:
-        self._thread.shutdown()
+def stream_socket(space: Namespace, family: int, protocol: int = 0) -> socket.socket:
+    made = space.call(socket.socket, family, socket.SOCK_STREAM, protocol)
+    made.settimeout(_TIMEOUT)
+    return made
 
 
-def _new_namespace() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert os.geteuid() == 0, "this test needs root: it makes network namespaces"
-    code = libc.unshare(_CLONE_NEWNET)
-    assert code == 0, f"no network namespace can be made: {os.strerror(ctypes.get_errno())}"
+def connect(
+    space: Namespace, address: str, port: int, protocol: int = 0, source: str = ""
+) -> Stream:
+    """Connect and read the greeting. Raises OSError as connect does, or EOFError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = stream_socket(space, family, protocol)
+    try:
+        if source:
+            made.bind((source, 0))
+        made.connect((address, port))
+        return Stream(made)
+    except BaseException:
+        made.close()
+        raise
 
 
 class Stream:
@@ -120,17 +79,17 @@ class Stream:
         self.socket.close()
 
 
-class Service:
+class TcpService:
     """A TCP service in a namespace, on every address of both families."""
 
     def __init__(
-        self, space: Space, port: int, greet: Callable[[socket.socket], str], protocol: int = 0
+        self, space: Namespace, port: int, greet: Callable[[socket.socket], str], protocol: int = 0
     ) -> None:
         self._greet = greet
         self._open: list[socket.socket] = []
         self._listeners = []
         for family, any_ in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-            listener = space.run(socket.socket, family, socket.SOCK_STREAM, protocol)
+            listener = space.call(socket.socket, family, socket.SOCK_STREAM, protocol)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -182,11 +141,11 @@ def original(accepted: socket.socket) -> str:
     return f"proxied {socket.inet_ntop(accepted.family, address)} {port}"
 
 
-class Lab:
+class FirewallLab:
     """host -- router -- world, with both IP families, everything answering."""
 
     def __init__(self) -> None:
-        self.host, self.router, self.world = spaces = Space(), Space(), Space()
+        self.host, self.router, self.world = spaces = Namespace(), Namespace(), Namespace()
         self._close: list[Callable[[], None]] = [s.close for s in spaces]
         self._link(self.host, "eth0", self.router, "br-lan")
         self._link(self.router, "wan", self.world, "eth0")
@@ -212,7 +171,7 @@ class Lab:
         self.serve(self.world, PORT, direct)
         self.serve(self.router, PORT, direct)
         self.serve(self.router, REDIRECTOR, original)
-        self.wait(lambda: self.ask(NEAR6) == f"direct {NEAR6}")
+        self.wait_for_answer(NEAR6, f"direct {NEAR6}")
 
     def fw4(self) -> None:
         """What stands for the router's firewall.
@@ -230,21 +189,21 @@ class Lab:
 
     def serve(
         self,
-        space: Space,
+        space: Namespace,
         port: int,
         greet: Callable[[socket.socket], str],
         protocol: int = 0,
-    ) -> Service:
-        service = Service(space, port, greet, protocol)
+    ) -> TcpService:
+        service = TcpService(space, port, greet, protocol)
         self._close.append(service.close)
         return service
 
     def ask(
-        self, address: str, port: int = PORT, space: Space | None = None, source: str = ""
+        self, address: str, port: int = PORT, space: Namespace | None = None, source: str = ""
     ) -> str:
         """What answers a LAN client at that address, or how the connection failed."""
         try:
-            stream = (space or self.host).connect(address, port, source=source)
+            stream = connect(space or self.host, address, port, source=source)
         except ConnectionRefusedError:
             return "refused"
         except TimeoutError:
@@ -254,31 +213,21 @@ class Lab:
         stream.close()
         return stream.greeting
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 5) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.02)
+    def wait_for_answer(self, address: str, wanted: str) -> None:
+        """Wait until a LAN client is answered so, whatever ask() raises before."""
 
-    def _link(self, left: Space, left_name: str, right: Space, right_name: str) -> None:
-        left.sh(f"ip link add {left_name} type veth peer {right_name} netns {right.id}")
+        def answered() -> bool:
+            with contextlib.suppress(OSError):
+                return self.ask(address).startswith(wanted)
+            return False
+
+        wait_until(answered, 5, f"{wanted!r} from {address}")
+
+    def _link(self, left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
+        left.sh(f"ip link add {left_name} type veth peer {right_name} netns {right.path}")
         left.sh(f"ip link set {left_name} up")
         right.sh(f"ip link set {right_name} up")
 
     def close(self) -> None:
         for close in reversed(self._close):
             close()
-
-
-@contextlib.contextmanager
-def lab() -> Iterator[Lab]:
-    made = Lab()
-    try:
-        yield made
-    finally:
-        made.close()

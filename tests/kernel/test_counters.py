@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from kernel.namespaces import Namespace, until
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
 from mptcp_agent.errors import KernelError
 from mptcp_agent.system import counters
@@ -42,8 +43,9 @@ def test_link_bytes_count(pair: tuple[Namespace, Namespace]) -> None:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for _ in range(10):
             sender.sendto(bytes(1000), ("10.1.1.2", 9))
-        until(
+        wait_until(
             lambda: counters.link_bytes()["wan1"][1] - before["wan1"][1] >= 10_000,
+            5,
             "what was sent is counted",
         )
         assert counters.link_bytes()["wan1"][1] - before["wan1"][1] < 20_000

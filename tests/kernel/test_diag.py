@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace, cost, second_way, subflows, until
+from kernel.support import cost, second_way, subflows
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
 from mptcp_agent.core.state import Endpoint
 from mptcp_agent.system.netlink import diag
@@ -73,8 +75,9 @@ def two_paths(pair: tuple[Namespace, Namespace], address: str) -> Iterator[Ends]
         manager.add(Endpoint(own.format(2), "wan2", frozenset({"subflow", "backup"}), 102))
         ends = Ends(pair, address)
         ends.exchange(1, 1)
-        until(
+        wait_until(
             lambda: [s.state for s in subflows(remote_port=ends.port)] == ["established"] * 2,
+            5,
             "both links carry a subflow",
         )
         yield ends
@@ -90,7 +93,7 @@ def test_the_bytes_of_a_connection_are_those_of_its_subflows(
         return sum(s.info.bytes_acked - 1 for s in subflows(remote_port=two_paths.port))
 
     # More where a second copy has gone the other way.
-    until(lambda: acked() >= UP, "everything is acknowledged")
+    wait_until(lambda: acked() >= UP, 5, "everything is acknowledged")
     assert sum(s.info.bytes_received for s in subflows(remote_port=two_paths.port)) >= DOWN
     with pair[1]:
         assert sum(s.info.bytes_received for s in subflows(local_port=two_paths.port)) >= UP
@@ -134,7 +137,7 @@ def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> 
             (only,) = diag.tcp_sockets(remote_port=ends.port)
             return (only.info.retransmits, only.info.unacked)
 
-        until(lambda: all(info()), "time-outs in a row are counted")
+        wait_until(lambda: all(info()), 5, "time-outs in a row are counted")
 
 
 def test_calls_are_subflows_and_what_is_not_answered(
@@ -155,7 +158,7 @@ def test_calls_are_subflows_and_what_is_not_answered(
     calling.close()
 
 
-def test_the_backlog_is_what_nobody_has_accepted(router: Namespace) -> None:
+def test_the_backlog_is_what_nobody_has_accepted(client: Namespace) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert diag.backlog(port) == 0
@@ -181,7 +184,7 @@ def test_a_join_that_gets_no_answer_is_seen(pair: tuple[Namespace, Namespace]) -
             found = subflows(remote_port=ends.port)
             return [(s.local, s.state, s.device) for s in found if s.subflow and s.subflow.join]
 
-        until(lambda: joins() == [("10.2.2.1", "syn-sent", "wan2")], "the unanswered join")
+        wait_until(lambda: joins() == [("10.2.2.1", "syn-sent", "wan2")], 5, "the unanswered join")
 
 
 @pytest.mark.parametrize(("client", "server"), [(MPTCP, TCP), (TCP, MPTCP), (TCP, TCP)])
@@ -214,7 +217,7 @@ def test_ipv4_on_a_dual_stack_listener_is_ipv4(pair: tuple[Namespace, Namespace]
 def test_a_destroyed_subflow_leaves_the_connection(two_paths: Ends) -> None:
     (second,) = [s for s in subflows(remote_port=two_paths.port) if s.device == "wan2"]
     assert diag.destroy(second)
-    until(lambda: len(subflows(remote_port=two_paths.port)) == 1, "one is left")
+    wait_until(lambda: len(subflows(remote_port=two_paths.port)) == 1, 5, "one is left")
     assert not diag.destroy(second)
     two_paths.exchange(UP, DOWN)
 
@@ -267,7 +270,7 @@ def test_garbage_never_raises(head: bytes, tail: bytes) -> None:
             tcp_socket(data)
 
 
-def test_looking_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_looking_is_cheap(client: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     kept = []

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel.namespaces import Namespace, cost, open_files, second_way, subflows, until
+from kernel.support import cost, open_files, second_way, subflows
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
 from mptcp_agent.core.state import Endpoint, EndpointFlag, Limits
 from mptcp_agent.errors import KernelError
@@ -34,7 +36,7 @@ ENDPOINTS = [
 
 
 @pytest.mark.parametrize("wanted", ENDPOINTS, ids=str)
-def test_endpoint_is_seen_as_it_was_added(router: Namespace, wanted: Endpoint) -> None:
+def test_endpoint_is_seen_as_it_was_added(client: Namespace, wanted: Endpoint) -> None:
     manager = PathManager()
     for _ in range(2):  # the second time, it is there already
         manager.add(wanted)
@@ -44,20 +46,20 @@ def test_endpoint_is_seen_as_it_was_added(router: Namespace, wanted: Endpoint) -
         assert manager.observe() == ()
 
 
-def test_other_peoples_endpoints_are_not_shown_and_left(router: Namespace) -> None:
-    router.sh("ip mptcp endpoint add 192.0.2.7 signal; ip mptcp endpoint add 192.0.2.8 id 9")
-    foreign = router.sh("ip mptcp endpoint")
+def test_other_peoples_endpoints_are_not_shown_and_left(client: Namespace) -> None:
+    client.sh("ip mptcp endpoint add 192.0.2.7 signal; ip mptcp endpoint add 192.0.2.8 id 9")
+    foreign = client.sh("ip mptcp endpoint")
     manager = PathManager()
     own = endpoint("10.1.1.1", "wan1", 101)
     manager.add(own)
     assert manager.observe() == (own,)
     manager.remove(own)
     assert manager.observe() == ()
-    assert router.sh("ip mptcp endpoint") == foreign
+    assert client.sh("ip mptcp endpoint") == foreign
 
 
-def test_an_address_or_id_that_somebody_took_is_replaced(router: Namespace) -> None:
-    router.sh("ip mptcp endpoint add 10.1.1.1 id 7 signal; ip mptcp endpoint add 192.0.2.8 id 102")
+def test_an_address_or_id_that_somebody_took_is_replaced(client: Namespace) -> None:
+    client.sh("ip mptcp endpoint add 10.1.1.1 id 7 signal; ip mptcp endpoint add 192.0.2.8 id 102")
     manager = PathManager()
     own = (endpoint("10.1.1.1", "wan1", 101), endpoint("10.2.2.1", "wan2", 102))
     for wanted in own:
@@ -65,19 +67,19 @@ def test_an_address_or_id_that_somebody_took_is_replaced(router: Namespace) -> N
     assert manager.observe() == own
 
 
-def test_an_id_that_is_somebody_elses_by_now_is_not_removed(router: Namespace) -> None:
+def test_an_id_that_is_somebody_elses_by_now_is_not_removed(client: Namespace) -> None:
     manager = PathManager()
     manager.add(endpoint("10.1.1.1", "wan1", 101))
     manager.remove(endpoint("10.2.2.1", "wan2", 101))
     assert manager.observe() == (endpoint("10.1.1.1", "wan1", 101),)
 
 
-def test_an_endpoint_outlives_its_device(router: Namespace) -> None:
+def test_an_endpoint_outlives_its_device(client: Namespace) -> None:
     manager = PathManager()
     lost = endpoint("10.2.2.1", "wan2", 102)
     manager.add(lost)
     index = socket.if_nametoindex("wan2")
-    router.sh("ip link del wan2")
+    client.sh("ip link del wan2")
     assert manager.observe() == (endpoint("10.2.2.1", f"if{index}", 102),)
     with pytest.raises(KernelError, match="no device wan2"):
         manager.add(endpoint("10.3.3.1", "wan2", 103))
@@ -85,7 +87,7 @@ def test_an_endpoint_outlives_its_device(router: Namespace) -> None:
     assert manager.observe() == ()
 
 
-def test_limits(router: Namespace) -> None:
+def test_limits(client: Namespace) -> None:
     manager = PathManager()
     for limits in (Limits(0, 0), Limits(8, 8), Limits(3, 1)):
         manager.set_limits(limits)
@@ -112,7 +114,7 @@ def test_a_kernel_that_cannot_is_explained(
 
 
 def test_a_kernel_without_mptcp_costs_nothing(
-    router: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(endpoints, "_SYSCTLS", tmp_path / "missing")
     manager = PathManager()
@@ -182,14 +184,16 @@ def test_removing_and_adding_the_same_endpoint_makes_the_subflow_anew(
         connection.server.sendall(b"y")
         connection.client.recv(1)
         for wanted in wanted_ones:
-            until(connection.carried(wanted.address), f"{wanted} carries a subflow")
+            wait_until(connection.carried(wanted.address), 5, f"{wanted} carries a subflow")
         for number in range(40):
             wanted = wanted_ones[number % 2]
             manager.remove(wanted)
-            until(connection.bare(wanted.address), f"{wanted} is left, round {number}")
+            wait_until(connection.bare(wanted.address), 5, f"{wanted} is left, round {number}")
             assert connection.alive()
             manager.add(wanted)
-            until(connection.carried(wanted.address), f"{wanted} carries again, round {number}")
+            wait_until(
+                connection.carried(wanted.address), 5, f"{wanted} carries again, round {number}"
+            )
             assert connection.alive()
 
 
@@ -201,12 +205,12 @@ def test_a_connection_without_any_subflow_comes_back(pair: tuple[Namespace, Name
             manager.add(wanted)
         connection = Connection(pair, 4)
         assert connection.alive()
-        until(connection.carried("10.2.2.1"), "both links carry")
+        wait_until(connection.carried("10.2.2.1"), 5, "both links carry")
         for wanted in wanted_ones:
             manager.remove(wanted)
-        until(lambda: not subflows(remote_port=connection.port), "no subflow is left")
+        wait_until(lambda: not subflows(remote_port=connection.port), 5, "no subflow is left")
         manager.add(wanted_ones[1])
-        until(connection.carried("10.2.2.1"), "the second link carries again")
+        wait_until(connection.carried("10.2.2.1"), 5, "the second link carries again")
         assert connection.alive()
 
 
@@ -219,7 +223,7 @@ def test_an_implicit_endpoint_is_the_kernels_own(pair: tuple[Namespace, Namespac
         manager = PathManager()
         connection = Connection(pair, 4)
         assert connection.alive()
-        until(connection.carried("10.2.2.1"), "the signalled address is joined")
+        wait_until(connection.carried("10.2.2.1"), 5, "the signalled address is joined")
         assert "10.2.2.1 id 1 " in client.sh("ip mptcp endpoint")
         assert manager.observe() == ()
         own = endpoint("10.2.2.1", "wan2", 101)
@@ -238,7 +242,7 @@ def test_implicit_endpoints_make_way(pair: tuple[Namespace, Namespace]) -> None:
         manager = PathManager()
         connection = Connection(pair, 4)
         assert connection.alive()
-        until(connection.carried("10.2.2.1"), "the signalled address is joined")
+        wait_until(connection.carried("10.2.2.1"), 5, "the signalled address is joined")
         assert "10.2.2.1 id 1 " in client.sh("ip mptcp endpoint")
         client.batch([f"mptcp endpoint add 10.9.9.{n} id {n} signal" for n in range(2, 9)])
         own = endpoint("10.1.1.1", "wan1", 101)
@@ -247,7 +251,7 @@ def test_implicit_endpoints_make_way(pair: tuple[Namespace, Namespace]) -> None:
         assert "10.2.2.1 " not in client.sh("ip mptcp endpoint")
 
 
-def test_observing_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_observing_is_cheap(client: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     manager = PathManager()
     for wanted in (endpoint("10.1.1.1", "wan1", 101), endpoint("10.2.2.1", "wan2", 102)):
         manager.add(wanted)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from kernel.namespaces import Namespace
+from toolkit.namespace import Namespace
 
 from mptcp_agent.engines import ENGINES, Build
 from mptcp_agent.system.engines import trial

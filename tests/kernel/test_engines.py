@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import pytest
-from kernel.namespaces import Namespace
+from toolkit.namespace import Namespace
+from toolkit.stopping import end
+from toolkit.waiting import wait_until
 
 from mptcp_agent.engines import ENGINES, Build, ClientSettings, Rendered, ServerSettings
 from mptcp_agent.system.engines.trial import EngineBuilds
@@ -52,7 +55,7 @@ CASES = [
 
 
 @dataclass
-class Network:
+class ProxyLab:
     lan: Namespace
     client: Namespace
     server: Namespace
@@ -67,9 +70,7 @@ class Network:
         """The counter rises by one; the second subflow may come later than the data."""
         before = self.counter(name)
         yield
-        deadline = time.monotonic() + 3
-        while self.counter(name) == before and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: self.counter(name) != before, 3, f"one {name} more")
         assert self.counter(name) == before + 1, name
 
     def connect(
@@ -84,7 +85,7 @@ class Network:
 
 
 @pytest.fixture
-def network(pair: tuple[Namespace, Namespace]) -> Iterator[Network]:
+def proxy_lab(pair: tuple[Namespace, Namespace]) -> Iterator[ProxyLab]:
     lan, (client, server) = Namespace(), pair
     lan.sh(f"ip link add lan type veth peer name lan netns {client.path}")
     for space, host in ((lan, 9), (client, 1)):
@@ -109,7 +110,7 @@ def network(pair: tuple[Namespace, Namespace]) -> Iterator[Network]:
         ]
     for listener in listeners:
         threading.Thread(target=_serve, args=(listener, stop), daemon=True).start()
-    yield Network(lan, client, server)
+    yield ProxyLab(lan, client, server)
     stop.set()
     for listener in listeners:
         with contextlib.suppress(OSError):
@@ -152,24 +153,25 @@ def running(space: Namespace, rendered: Rendered, port: int) -> Iterator[None]:
                 stderr=log,
             )
         try:
-            deadline = time.monotonic() + 5
-            while f":{port} " not in space.sh("ss -Hltn"):
-                assert process.poll() is None and time.monotonic() < deadline, _said(log)
-                time.sleep(0.02)
+
+            def listening() -> bool:
+                assert process.poll() is None, _said(log)
+                return f":{port} " in space.sh("ss -Hltn")
+
+            wait_until(listening, 5, lambda: f"port {port}: {_said(log)}")
             yield
         finally:
-            process.terminate()
-            process.wait(5)
+            end(process, signal.SIGTERM, 5)
 
 
-def _said(log: object) -> str:
-    log.seek(0)  # type: ignore[attr-defined]
-    return str(log.read())  # type: ignore[attr-defined]
+def _said(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")
 
 
 @contextlib.contextmanager
 def proxied(
-    network: Network,
+    lab: ProxyLab,
     build: Build,
     method: str,
     family: socket.AddressFamily = socket.AF_INET,
@@ -182,14 +184,14 @@ def proxied(
     client = ClientSettings(PEERS[family], 8388, method, password, 1080, fast_open=fast_open)
     rendered = engine.client(client, build)
     if rendered.strip_mptcp:
-        network.client.sh(
+        lab.client.sh(
             "nft 'add chain inet t strip { type filter hook prerouting priority -150; }';"
             "nft 'add rule inet t strip iifname lan tcp flags & (syn | ack) == syn "
             "reset tcp option mptcp'"
         )
     with (
-        running(network.server, engine.server(server, build), 8388),
-        running(network.client, rendered, 1080),
+        running(lab.server, engine.server(server, build), 8388),
+        running(lab.client, rendered, 1080),
     ):
         yield
 
@@ -206,50 +208,53 @@ def echo(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize(("build", "method"), CASES)
-def test_lan_connections_ride_on_mptcp(network: Network, build: Build, method: str) -> None:
+def test_lan_connections_ride_on_mptcp(proxy_lab: ProxyLab, build: Build, method: str) -> None:
     """Both families, plain and MPTCP-speaking LAN clients, over both links."""
-    with proxied(network, build, method):
+    with proxied(proxy_lab, build, method):
         for family in DESTINATIONS:
             for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_MPTCP):
-                with network.one_more("MPCapableSYNACKRX"), network.one_more("MPJoinSynAckRx"):
-                    connection = network.connect(family, ECHO, protocol)
+                with proxy_lab.one_more("MPCapableSYNACKRX"), proxy_lab.one_more("MPJoinSynAckRx"):
+                    connection = proxy_lab.connect(family, ECHO, protocol)
                     assert echo(connection) == PAYLOAD
                 connection.close()
 
 
 @pytest.mark.parametrize(("build", "method"), CASES)
-def test_servers_that_speak_first_are_heard(network: Network, build: Build, method: str) -> None:
+def test_servers_that_speak_first_are_heard(proxy_lab: ProxyLab, build: Build, method: str) -> None:
     """Mail, FTP, databases: the LAN client waits for the server's greeting."""
-    with proxied(network, build, method), network.connect(socket.AF_INET, GREETING) as connection:
+    with (
+        proxied(proxy_lab, build, method),
+        proxy_lab.connect(socket.AF_INET, GREETING) as connection,
+    ):
         assert connection.recv(5) == b"hello"
         assert echo(connection) == PAYLOAD
 
 
 @pytest.mark.parametrize(("build", "method"), CASES)
-def test_a_peer_over_ipv6(network: Network, build: Build, method: str) -> None:
+def test_a_peer_over_ipv6(proxy_lab: ProxyLab, build: Build, method: str) -> None:
     with (
-        network.one_more("MPCapableSYNACKRX"),
-        proxied(network, build, method, socket.AF_INET6),
-        network.connect(socket.AF_INET, ECHO) as connection,
+        proxy_lab.one_more("MPCapableSYNACKRX"),
+        proxied(proxy_lab, build, method, socket.AF_INET6),
+        proxy_lab.connect(socket.AF_INET, ECHO) as connection,
     ):
         assert echo(connection) == PAYLOAD
 
 
 @pytest.mark.parametrize(("build", "method"), CASES)
-def test_fast_open_does_not_cost_mptcp(network: Network, build: Build, method: str) -> None:
+def test_fast_open_does_not_cost_mptcp(proxy_lab: ProxyLab, build: Build, method: str) -> None:
     with (
-        network.one_more("MPCapableSYNACKRX"),
-        proxied(network, build, method, fast_open=True),
-        network.connect(socket.AF_INET, ECHO) as connection,
+        proxy_lab.one_more("MPCapableSYNACKRX"),
+        proxied(proxy_lab, build, method, fast_open=True),
+        proxy_lab.connect(socket.AF_INET, ECHO) as connection,
     ):
         assert echo(connection) == PAYLOAD
 
 
-def test_half_close_with_sing_box(network: Network) -> None:
+def test_half_close_with_sing_box(proxy_lab: ProxyLab) -> None:
     """Since 1.14, with method none; nowhere else."""
     with (
-        proxied(network, BUILDS["sing-box"], "none"),
-        network.connect(socket.AF_INET, ECHO) as connection,
+        proxied(proxy_lab, BUILDS["sing-box"], "none"),
+        proxy_lab.connect(socket.AF_INET, ECHO) as connection,
     ):
         connection.sendall(PAYLOAD)
         connection.shutdown(socket.SHUT_WR)
@@ -259,13 +264,13 @@ def test_half_close_with_sing_box(network: Network) -> None:
         assert bytes(received) == PAYLOAD
 
 
-def test_an_unpatched_build_under_the_wrapper(network: Network) -> None:
+def test_an_unpatched_build_under_the_wrapper(proxy_lab: ProxyLab) -> None:
     """mptcpize turns the LAN listener as well: without stripping, an MPTCP client would hang."""
     build = replace(BUILDS["shadowsocks-libev"], mptcp=False, mptcpize="/usr/bin/mptcpize")
-    with proxied(network, build, "aes-128-gcm"):
+    with proxied(proxy_lab, build, "aes-128-gcm"):
         for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_MPTCP):
-            with network.one_more("MPJoinSynAckRx"):
-                connection = network.connect(socket.AF_INET, ECHO, protocol)
+            with proxy_lab.one_more("MPJoinSynAckRx"):
+                connection = proxy_lab.connect(socket.AF_INET, ECHO, protocol)
                 assert echo(connection) == PAYLOAD
             connection.close()
 

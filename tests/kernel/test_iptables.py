@@ -15,14 +15,14 @@ from kernel.firewall_cases import (
     PROXIED,
     REDIRECT,
     FirewallCases,
-    Under,
+    LabBackend,
     any_firewall,
     check_observed,
     few_examples,
     made,
 )
-from kernel.firewall_lab import NEAR4, SERVER, Lab, Space
-from kernel.firewall_lab import lab as make_lab
+from kernel.firewall_lab import NEAR4, SERVER, FirewallLab
+from toolkit.namespace import Namespace
 
 from mptcp_agent.core.firewall.iptables_entry import XtRule
 from mptcp_agent.core.state import Access, Family, Firewall, Redirect
@@ -78,14 +78,8 @@ TAMPERING = {
 }
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with make_lab() as built:
-        yield built
-
-
 @pytest.fixture
-def under(lab: Lab) -> Iterator[Under]:
+def backend(lab: FirewallLab) -> Iterator[LabBackend]:
     yield from made(Iptables(), lab, lambda: lab.router.sh(TAMPERING["everything flushed"]))
 
 
@@ -95,14 +89,14 @@ def tampering(request: pytest.FixtureRequest) -> str:
 
 
 class TestIptables(FirewallCases):
-    def forward(self, lab: Lab, device: str, address: str, port: int, to: str) -> None:
+    def forward(self, lab: FirewallLab, device: str, address: str, port: int, to: str) -> None:
         target = f"{to}:7100" if device == "br-lan" else to
         lab.router.sh(
             f"{V4} -t nat -A PREROUTING -i {device} -d {address} -p tcp --dport {port} "
             f"-j DNAT --to-destination {target}"
         )
 
-    def everything(self, lab: Lab) -> str:
+    def everything(self, lab: FirewallLab) -> str:
         """Rules and own chains; the tables themselves stay once somebody has looked at them."""
         text = lab.router.sh("iptables-legacy-save; ip6tables-legacy-save")
         return "\n".join(x for x in text.splitlines() if x.startswith("-A") or " - [" in x)
@@ -111,14 +105,14 @@ class TestIptables(FirewallCases):
 @few_examples
 @any_firewall
 def test_what_was_applied_is_observed(
-    under: Under, redirect: Redirect | None, access: Access | None
+    backend: LabBackend, redirect: Redirect | None, access: Access | None
 ) -> None:
-    check_observed(under, redirect, access)
+    check_observed(backend, redirect, access)
 
 
-def test_as_iptables_shows_it(lab: Lab, under: Under) -> None:
+def test_as_iptables_shows_it(lab: FirewallLab, backend: LabBackend) -> None:
     redirect = replace(REDIRECT, jumps=("br-lan", "wlan0-1"), strip_mptcp=True)
-    under.apply(redirect, Access(SERVER, ("10.1.1.0/24", "10.2.2.7/32")))
+    backend.apply(redirect, Access(SERVER, ("10.1.1.0/24", "10.2.2.7/32")))
 
     def rules(table: str, program: str = "iptables-legacy-save") -> list[str]:
         text = lab.router.sh(f"{program} -t {table}")
@@ -196,10 +190,10 @@ def test_as_iptables_shows_it(lab: Lab, under: Under) -> None:
 )
 @pytest.mark.parametrize("family", [4, 6])
 def test_our_bytes_are_those_of_iptables(
-    under: Under, family: Family, table: str, arguments: str, rule: dict[str, object]
+    backend: LabBackend, family: Family, table: str, arguments: str, rule: dict[str, object]
 ) -> None:
     """A rule made by the iptables program is read as the rule we would have made."""
-    under._space.sh(
+    backend._space.sh(
         f"""{V6 if family == 6 else V4} -t {table} -N SSREDIR
         {V6 if family == 6 else V4} -t {table} -N SSREDIR_IN
         {V6 if family == 6 else V4} -t {table} -A SSREDIR_IN {arguments}"""
@@ -209,19 +203,21 @@ def test_our_bytes_are_those_of_iptables(
         with iptc_tables.locked(), iptc_tables.opened(family, table) as handle:
             return handle.read().chains["SSREDIR_IN"]
 
-    assert under._space.run(read) == (XtRule(family, **rule),)  # type: ignore[arg-type]
+    assert backend._space.call(read) == (XtRule(family, **rule),)  # type: ignore[arg-type]
 
 
-def test_a_port_forward_made_later_is_put_before_ours(lab: Lab, under: Under) -> None:
-    firewall = under.apply(REDIRECT)
+def test_a_port_forward_made_later_is_put_before_ours(
+    lab: FirewallLab, backend: LabBackend
+) -> None:
+    firewall = backend.apply(REDIRECT)
     TestIptables().forward(lab, "br-lan", PROXIED[0], 8081, NEAR4)
-    assert under.observe() != firewall
-    under.set_jumps(REDIRECT)
-    assert under.observe() == firewall
+    assert backend.observe() != firewall
+    backend.set_jumps(REDIRECT)
+    assert backend.observe() == firewall
     assert lab.ask(PROXIED[0], 8081) == f"direct {NEAR4}"
 
 
-def test_nobody_loses_a_rule(lab: Lab, under: Under) -> None:
+def test_nobody_loses_a_rule(lab: FirewallLab, backend: LabBackend) -> None:
     """Another program changes the same table all the while, under the lock as we are.
 
     Replacing a rule keeps the table's size: the kernel would take our outdated table.
@@ -237,22 +233,22 @@ def test_nobody_loses_a_rule(lab: Lab, under: Under) -> None:
         iptables-legacy -w -t nat -F HAMMER
         iptables-legacy -w -t nat -X HAMMER
     """
-    process = lab.router.run(subprocess.Popen, ["sh", "-c", hammer], stderr=subprocess.PIPE)
+    process = lab.router.call(subprocess.Popen, ["sh", "-c", hammer], stderr=subprocess.PIPE)
     rounds = 0
     while process.poll() is None:
-        under.apply(REDIRECT)
-        under.set_jumps(OFF)
-        under.set_jumps(REDIRECT)
-        assert under.observe() == under.firewall(REDIRECT)
+        backend.apply(REDIRECT)
+        backend.set_jumps(OFF)
+        backend.set_jumps(REDIRECT)
+        assert backend.observe() == backend.firewall(REDIRECT)
         rounds += 1
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert rounds >= 5
 
 
-def test_a_change_without_the_lock_is_noticed(lab: Lab, under: Under) -> None:
+def test_a_change_without_the_lock_is_noticed(lab: FirewallLab, backend: LabBackend) -> None:
     """The kernel refuses a table of another size; we look again and write again."""
-    under.apply(REDIRECT)
+    backend.apply(REDIRECT)
     meddled: list[bool] = []
 
     def write(table: iptc_tables.OpenTable) -> None:
@@ -269,13 +265,13 @@ def test_a_change_without_the_lock_is_noticed(lab: Lab, under: Under) -> None:
         with iptc_tables.locked():
             iptc_tables.change(4, "nat", write)
 
-    lab.router.run(change)
+    lab.router.call(change)
     assert "-A OUTPUT -p tcp -j RETURN" in lab.router.sh("iptables-legacy-save -t nat")
     assert "-j SSREDIR" not in lab.router.sh("iptables-legacy-save -t nat")
 
 
 def test_the_lock_is_waited_for_but_not_for_ever(
-    under: Under, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    backend: LabBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "xtables.lock"
     monkeypatch.setenv("XTABLES_LOCKFILE", str(path))
@@ -283,8 +279,8 @@ def test_the_lock_is_waited_for_but_not_for_ever(
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(FirewallError, match=r"xtables\.lock"):
-            under.apply(REDIRECT)
-    under.apply(REDIRECT)
+            backend.apply(REDIRECT)
+    backend.apply(REDIRECT)
 
 
 def test_looking_creates_no_table_and_imports_nothing() -> None:
@@ -327,7 +323,7 @@ print("works")
     assert _python(code, "unshare", "--net").stdout.strip() == "works"
 
 
-def test_missing_rights_and_programs(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:
+def test_missing_rights_and_programs(monkeypatch: pytest.MonkeyPatch, lab: FirewallLab) -> None:
     code = (
         "from mptcp_agent.system.firewall.iptables import Iptables; print(Iptables().available())"
     )
@@ -335,13 +331,13 @@ def test_missing_rights_and_programs(monkeypatch: pytest.MonkeyPatch, lab: Lab) 
     assert "CAP_NET_ADMIN" in done.stdout
     monkeypatch.setitem(sys.modules, "iptc", None)
     backend = Iptables()
-    assert "install the package python3-iptables" in lab.router.run(backend.available)
+    assert "install the package python3-iptables" in lab.router.call(backend.available)
     with pytest.raises(FirewallError, match="python3-iptables"):
-        lab.router.run(backend.apply, Firewall("iptables", REDIRECT))
+        lab.router.call(backend.apply, Firewall("iptables", REDIRECT))
     # Somebody else's tables are no reason to complain on a router that uses nftables.
     lab.router.sh(f"{V4} -t nat -L")
-    assert lab.router.run(backend.observe) is None
-    lab.router.run(backend.remove)
+    assert lab.router.call(backend.observe) is None
+    lab.router.call(backend.remove)
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -352,26 +348,26 @@ def test_iptables_nft_in_use_is_said(
         program = name.replace("iptables", f"iptables-{variant}")
         (tmp_path / name).symlink_to(f"/usr/sbin/{program}")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
-    space = Space()
+    space = Namespace()
     try:
-        assert space.run(Iptables().available) == ""
+        assert space.call(Iptables().available) == ""
         space.sh("iptables -A INPUT -p tcp -j ACCEPT")
-        said = space.run(Iptables().available)
+        said = space.call(Iptables().available)
         assert ("nftables" in said) == (variant == "nft")
     finally:
         space.close()
 
 
 def test_no_chain_to_lead_into() -> None:
-    space = Space()
+    space = Namespace()
     try:
-        space.run(Iptables().set_jumps, OFF)
+        space.call(Iptables().set_jumps, OFF)
         with pytest.raises(FirewallError, match="no chain SSREDIR"):
-            space.run(Iptables().set_jumps, REDIRECT)
+            space.call(Iptables().set_jumps, REDIRECT)
         space.sh(f"{V4} -t nat -L")
-        space.run(Iptables().set_jumps, OFF)
+        space.call(Iptables().set_jumps, OFF)
         with pytest.raises(FirewallError, match="no chain SSREDIR"):
-            space.run(Iptables().set_jumps, REDIRECT)
+            space.call(Iptables().set_jumps, REDIRECT)
     finally:
         space.close()
 
@@ -381,10 +377,10 @@ def test_no_chain_to_lead_into() -> None:
 
 def _lacking(
     monkeypatch: pytest.MonkeyPatch, lacks: Callable[[Family, str], bool]
-) -> Iterator[Space]:
+) -> Iterator[Namespace]:
     real = iptables._has
     monkeypatch.setattr(iptables, "_has", lambda f, t: not lacks(f, t) and real(f, t))
-    space = Space()
+    space = Namespace()
     try:
         yield space
     finally:
@@ -393,29 +389,29 @@ def _lacking(
 
 def test_no_legacy_iptables_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for space in _lacking(monkeypatch, lambda family, table: True):
-        assert "nftables" in space.run(Iptables().available)
+        assert "nftables" in space.call(Iptables().available)
         with pytest.raises(FirewallError, match="kmod-ipt-nat"):
-            space.run(Iptables().apply, Firewall("iptables", REDIRECT))
+            space.call(Iptables().apply, Firewall("iptables", REDIRECT))
 
 
 def test_no_ip6tables_where_ipv6_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     for space in _lacking(monkeypatch, lambda family, table: family == 6):
         backend = Iptables()
         firewall = Firewall("iptables", REDIRECT, Access(SERVER, ("10.0.0.0/8", "fd00::/8")))
-        space.run(backend.apply, firewall)
-        assert space.run(backend.observe) == firewall
+        space.call(backend.apply, firewall)
+        assert space.call(backend.observe) == firewall
         # Nothing here can hold IPv6 networks: a restarted agent writes once more.
-        assert space.run(Iptables().observe) != firewall
+        assert space.call(Iptables().observe) != firewall
 
 
 def test_no_ip6tables_where_ipv6_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the ports would be open to everybody by IPv6: better no redirect at all."""
     for space in _lacking(monkeypatch, lambda family, table: family == 6):
         space.sh("ip link add d0 type veth peer d1; ip link set d0 up; ip addr add fd00::1 dev d0")
-        assert "kmod-ip6tables" in space.run(Iptables().available)
+        assert "kmod-ip6tables" in space.call(Iptables().available)
         with pytest.raises(FirewallError, match="kmod-ip6tables"):
-            space.run(Iptables().apply, Firewall("iptables", REDIRECT))
-        assert space.run(Iptables().observe) is None
+            space.call(Iptables().apply, Firewall("iptables", REDIRECT))
+        assert space.call(Iptables().observe) is None
 
 
 def test_no_ipv6_nat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,8 +420,8 @@ def test_no_ipv6_nat(monkeypatch: pytest.MonkeyPatch) -> None:
         backend = Iptables()
         for redirect in (REDIRECT, replace(REDIRECT, mode="block")):
             firewall = Firewall("iptables", redirect)
-            space.run(backend.apply, firewall)
-            assert space.run(backend.observe) == firewall
+            space.call(backend.apply, firewall)
+            assert space.call(backend.observe) == firewall
             rules = space.sh("ip6tables-legacy-save")
             assert "--dport 1080 -j REJECT" in rules and "REDIRECT" not in rules
             assert "FORWARD -i" not in rules

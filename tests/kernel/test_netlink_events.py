@@ -8,7 +8,7 @@ import select
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace
+from toolkit.namespace import Namespace
 
 from mptcp_agent.core.state import Part
 from mptcp_agent.system.netlink.events import EVERYTHING, NetlinkEvents, meaning
@@ -34,16 +34,16 @@ def quiet(events: NetlinkEvents) -> None:
     pytest.fail("it never gets quiet")
 
 
-def test_elements_of_sets_are_no_news(router: Namespace) -> None:
+def test_elements_of_sets_are_no_news(client: Namespace) -> None:
     """dnsmasq adds one with each answer it gives, where mwan3 or pbr asked for that."""
-    router.sh("nft add table inet pbr; nft 'add set inet pbr names { type ipv4_addr; }'")
+    client.sh("nft add table inet pbr; nft 'add set inet pbr names { type ipv4_addr; }'")
     events = NetlinkEvents()
     try:
         quiet(events)
-        router.sh("nft 'add element inet pbr names { 192.0.2.1 }'")
+        client.sh("nft 'add element inet pbr names { 192.0.2.1 }'")
         assert select.select(events.filenos(), [], [], 5)[0], "the kernel reports it"
         assert events.drain() == frozenset()
-        router.sh("nft add chain inet pbr output")
+        client.sh("nft add chain inet pbr output")
         assert drained(events, frozenset({Part.FIREWALL})) == {Part.FIREWALL}
     finally:
         events.close()
@@ -67,21 +67,21 @@ def test_elements_of_sets_are_no_news(router: Namespace) -> None:
         ("nft add table inet foreign", {Part.FIREWALL}),
     ],
 )
-def test_each_change_says_where_to_look(router: Namespace, command: str, wanted: set[Part]) -> None:
+def test_each_change_says_where_to_look(client: Namespace, command: str, wanted: set[Part]) -> None:
     if "down" in command:
-        router.sh("ip link set wan1 up; ip route add default via 10.1.1.2 dev wan1")
+        client.sh("ip link set wan1 up; ip route add default via 10.1.1.2 dev wan1")
     events = NetlinkEvents()
     try:
         quiet(events)
         assert events.drain() == frozenset()
-        router.sh(command)
+        client.sh(command)
         found = drained(events, frozenset(wanted))
         assert Part.FIREWALL not in found or Part.FIREWALL in wanted
     finally:
         events.close()
 
 
-def test_other_peoples_namespaces_are_quiet(router: Namespace) -> None:
+def test_other_peoples_namespaces_are_quiet(client: Namespace) -> None:
     events = NetlinkEvents()
     quiet(events)
     other = Namespace()
@@ -91,30 +91,30 @@ def test_other_peoples_namespaces_are_quiet(router: Namespace) -> None:
     events.close()
 
 
-def test_an_overrun_means_everything_and_then_it_goes_on(router: Namespace) -> None:
+def test_an_overrun_means_everything_and_then_it_goes_on(client: Namespace) -> None:
     events = NetlinkEvents()
-    router.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(6000)])
+    client.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(6000)])
     found: frozenset[Part] = frozenset()
     for _ in range(1000):  # one call reads a part of it
         found |= events.drain()
         if not select.select(events.filenos(), [], [], 0)[0]:
             break
     assert found == EVERYTHING
-    router.sh("ip rule add priority 710 oif wan1 lookup 10901")
+    client.sh("ip rule add priority 710 oif wan1 lookup 10901")
     assert Part.ROUTING in drained(events, frozenset({Part.ROUTING}))
     events.close()
 
 
-def test_a_burst_of_thousands_fits_into_the_buffer(router: Namespace) -> None:
+def test_a_burst_of_thousands_fits_into_the_buffer(client: Namespace) -> None:
     events = NetlinkEvents()
-    router.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(1000)])
+    client.batch([f"address add 10.77.{n >> 8}.{n & 255}/32 dev lo" for n in range(1000)])
     found = drained(events, frozenset({Part.LINKS, Part.ROUTING}))
     for _ in range(1000):
         found |= events.drain()
     events.close()
 
 
-def test_an_event_loop_wakes_up(router: Namespace) -> None:
+def test_an_event_loop_wakes_up(client: Namespace) -> None:
     async def wait() -> frozenset[Part]:
         events = NetlinkEvents()
         loop = asyncio.get_running_loop()
@@ -127,7 +127,7 @@ def test_an_event_loop_wakes_up(router: Namespace) -> None:
 
         for number in events.filenos():
             loop.add_reader(number, ready)
-        router.sh("ip addr add 10.9.9.9/32 dev lo")
+        client.sh("ip addr add 10.9.9.9/32 dev lo")
         try:
             return await asyncio.wait_for(woken, 5)
         finally:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from kernel.namespaces import Namespace, open_files
+from kernel.support import open_files
+from toolkit.namespace import Namespace
 
 from mptcp_agent.system.netlink import library as parts
 from mptcp_agent.system.netlink.routes import Routing
@@ -51,7 +52,7 @@ def test_a_package_that_is_loaded_already_is_used() -> None:
     )
 
 
-def test_sockets_and_memory_do_not_grow(router: Namespace) -> None:
+def test_sockets_and_memory_do_not_grow(client: Namespace) -> None:
     """The agent runs for months. (The heap settles within some thousand calls.)"""
     program = (
         "import os; from mptcp_agent.system.netlink import endpoints as e, routes as r\n"
@@ -116,7 +117,7 @@ def test_a_refusal_keeps_the_socket() -> None:
     assert not first.closed
 
 
-def test_closing_gives_everything_back(router: Namespace) -> None:
+def test_closing_gives_everything_back(client: Namespace) -> None:
     routing = Routing()
     routing.observe()
     before = open_files()

@@ -16,14 +16,14 @@ from kernel.firewall_cases import (
     PROXIED,
     REDIRECT,
     FirewallCases,
-    Under,
+    LabBackend,
     any_firewall,
     check_observed,
     few_examples,
     made,
 )
-from kernel.firewall_lab import SERVER, Lab, Space
-from kernel.firewall_lab import lab as make_lab
+from kernel.firewall_lab import SERVER, FirewallLab
+from toolkit.namespace import Namespace
 
 from mptcp_agent.core.state import Access, Firewall, Redirect
 from mptcp_agent.errors import FirewallError
@@ -61,14 +61,8 @@ TAMPERING = {
 }
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with make_lab() as built:
-        yield built
-
-
 @pytest.fixture
-def under(lab: Lab) -> Iterator[Under]:
+def backend(lab: FirewallLab) -> Iterator[LabBackend]:
     def undo() -> None:
         # As fw4 reload does: its own table is replaced, nothing else.
         lab.router.sh("nft delete table inet fw4 2>/dev/null || true")
@@ -83,41 +77,41 @@ def tampering(request: pytest.FixtureRequest) -> str:
 
 
 class TestNftables(FirewallCases):
-    def forward(self, lab: Lab, device: str, address: str, port: int, to: str) -> None:
+    def forward(self, lab: FirewallLab, device: str, address: str, port: int, to: str) -> None:
         target = f"{to}:7100" if device == "br-lan" else to
         lab.router.sh(
             f"nft add rule inet fw4 dstnat iifname {device} ip daddr {address} tcp dport {port} "
             f"dnat ip to {target}"
         )
 
-    def everything(self, lab: Lab) -> str:
+    def everything(self, lab: FirewallLab) -> str:
         return lab.router.sh("nft -s list ruleset")
 
 
 @few_examples
 @any_firewall
 def test_what_was_applied_is_observed(
-    under: Under, redirect: Redirect | None, access: Access | None
+    backend: LabBackend, redirect: Redirect | None, access: Access | None
 ) -> None:
-    check_observed(under, redirect, access)
+    check_observed(backend, redirect, access)
 
 
-def test_it_survives_a_reload_of_fw4(lab: Lab, under: Under) -> None:
-    firewall = under.apply(REDIRECT, Access(SERVER, ()))
-    under.undo()
-    assert under.observe() == firewall
+def test_it_survives_a_reload_of_fw4(lab: FirewallLab, backend: LabBackend) -> None:
+    firewall = backend.apply(REDIRECT, Access(SERVER, ()))
+    backend.undo()
+    assert backend.observe() == firewall
     assert lab.ask(PROXIED[0]).startswith("proxied")
 
 
-def test_switching_off_what_is_not_there(under: Under) -> None:
-    under.set_jumps(OFF)
-    assert under.observe() is None
+def test_switching_off_what_is_not_there(backend: LabBackend) -> None:
+    backend.set_jumps(OFF)
+    assert backend.observe() is None
     with pytest.raises(FirewallError):
-        under.set_jumps(REDIRECT)
+        backend.set_jumps(REDIRECT)
 
 
-def test_block_refuses_where_there_is_no_route(lab: Lab, under: Under) -> None:
-    under.apply(BLOCK)
+def test_block_refuses_where_there_is_no_route(lab: FirewallLab, backend: LabBackend) -> None:
+    backend.apply(BLOCK)
     lab.router.sh("ip route del default")
     try:
         assert lab.ask(PROXIED[0]) == "refused"
@@ -125,31 +119,35 @@ def test_block_refuses_where_there_is_no_route(lab: Lab, under: Under) -> None:
         lab.router.sh("ip route add default via 10.1.1.70")
 
 
-def test_a_table_of_another_release_of_the_agent_is_written_anew(under: Under) -> None:
-    firewall = under.apply(REDIRECT)
-    under._space.sh(
+def test_a_table_of_another_release_of_the_agent_is_written_anew(backend: LabBackend) -> None:
+    firewall = backend.apply(REDIRECT)
+    backend._space.sh(
         f"note=$(nft list chain {TABLE} readback | sed -n 's/.*comment .text [0-9a-f]*//p');"
         f"nft flush chain {TABLE} readback;"
         f'nft add rule {TABLE} readback counter comment "\\"text 0123456789abcdef$note"'
     )
-    assert under.observe() != firewall
+    assert backend.observe() != firewall
 
 
-def test_a_refused_table_leaves_the_old_one(under: Under, tmp_path: Path) -> None:
+def test_a_refused_table_leaves_the_old_one(backend: LabBackend, tmp_path: Path) -> None:
     """One transaction: a kernel that lacks a part keeps what it had, and says which part."""
-    firewall = under.apply(REDIRECT)
-    broken = Under(Nftables(_without(tmp_path, "reset tcp option")), under._space, under.undo)
+    firewall = backend.apply(REDIRECT)
+    broken = LabBackend(
+        Nftables(_without(tmp_path, "reset tcp option")), backend._space, backend.undo
+    )
     with pytest.raises(FirewallError, match=r"removal of TCP options.*nft 1\.0\.2.*Linux 5\.18"):
         broken.apply(replace(REDIRECT, strip_mptcp=True))
-    assert under.observe() == firewall
+    assert backend.observe() == firewall
 
 
 @pytest.mark.parametrize(
     ("word", "package"),
     [("fib", "kmod-nft-fib"), ("redirect", "kmod-nft-nat"), ("reject", "kmod-nft-core")],
 )
-def test_a_missing_module_is_named(under: Under, tmp_path: Path, word: str, package: str) -> None:
-    broken = Under(Nftables(_without(tmp_path, word)), under._space, under.undo)
+def test_a_missing_module_is_named(
+    backend: LabBackend, tmp_path: Path, word: str, package: str
+) -> None:
+    broken = LabBackend(Nftables(_without(tmp_path, word)), backend._space, backend.undo)
     assert package in broken.available()
     with pytest.raises(FirewallError, match=package):
         broken.apply(REDIRECT)
@@ -172,34 +170,34 @@ def test_missing_programs_and_rights(tmp_path: Path) -> None:
 
 
 def test_nothing_is_needed_of_the_environment(
-    under: Under, monkeypatch: pytest.MonkeyPatch
+    backend: LabBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """procd's jail gives container=ujail and no PATH; nft lies in /usr/sbin."""
     for name in [n for n in os.environ if n != "PYTEST_CURRENT_TEST"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("container", "ujail")
-    assert under.available() == ""
-    planned = under.apply(REDIRECT)
-    assert under.observe() == planned
+    assert backend.available() == ""
+    planned = backend.apply(REDIRECT)
+    assert backend.observe() == planned
 
 
-def test_nft_that_cannot_read_the_table(under: Under, tmp_path: Path) -> None:
+def test_nft_that_cannot_read_the_table(backend: LabBackend, tmp_path: Path) -> None:
     """nft 1.0 dies of SIGSEGV on a table written by 1.1: observed as damaged, mended by apply."""
-    firewall = under.apply(REDIRECT)
+    firewall = backend.apply(REDIRECT)
     dying = _script(tmp_path / "dying", f'[ "$2" = list ] && kill -11 $$; exec {_NFT} "$@"')
     garbled = _script(tmp_path / "garbled", 'echo "{}"')
     for program in (dying, garbled):
-        seen = under._space.run(Nftables(program).observe)
+        seen = backend._space.call(Nftables(program).observe)
         assert seen is not None and seen != firewall and seen.redirect
 
 
 def test_it_works_without_any_other_rules() -> None:
-    space = Space()
+    space = Namespace()
     try:
         firewall = Firewall("nftables", REDIRECT)
-        space.run(Nftables().apply, firewall)
-        assert space.run(Nftables().observe) == firewall
-        space.run(Nftables().remove)
+        space.call(Nftables().apply, firewall)
+        assert space.call(Nftables().observe) == firewall
+        space.call(Nftables().remove)
         assert space.sh("nft list ruleset") == ""
     finally:
         space.close()

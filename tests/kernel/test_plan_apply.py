@@ -20,9 +20,10 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel.namespaces import Namespace, until
 from lab.router import Router
 from lab.snapshot import DIRECTORIES, Snapshot, leftovers, snapshot
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 from unit.examples import (
     BRIDGE_BOTH,
     ISP_CLIENT,
@@ -131,7 +132,7 @@ class Stage:
         self.space.batch(lines)
         # The kernel adds an IPv6 address's routes when it gets round to the link's carrier.
         own = {a.partition("/")[0] for i in found if i.up for a in i.addresses}
-        until(lambda: own <= self._local(), f"local routes for {own}")
+        wait_until(lambda: own <= self._local(), 5, f"local routes for {own}", interval=0.005)
         return tuple(found)
 
     def _local(self) -> set[str]:

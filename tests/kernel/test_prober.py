@@ -7,7 +7,8 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 
-from kernel.namespaces import Namespace
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until_async
 
 from mptcp_agent.core.health.path_health import Settings
 from mptcp_agent.monitor.prober import A_WHILE, Prober
@@ -35,13 +36,11 @@ async def probing(prober: Prober, *targets: tuple[tuple[str, str], Target]) -> A
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition: Callable[[], object], timeout: float = 8) -> float:
+async def seconds_until(condition: Callable[[], object], timeout: float = 8) -> float:
     """Seconds until it was so."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while not condition():
-        assert loop.time() - began < timeout
-        await asyncio.sleep(0.005)
+    await wait_until_async(condition, timeout, "the verdict", interval=0.005)
     return loop.time() - began
 
 
@@ -60,9 +59,9 @@ def test_who_listens_is_believed_after_a_while(pair: tuple[Namespace, Namespace]
         calls: list[None] = []
         prober = Prober(lambda: calls.append(None))
         async with probing(prober, (KEY, target())):
-            await until(lambda: state(prober) == "up")
+            await seconds_until(lambda: state(prober) == "up")
             assert not prober.accepting_for_a_while()
-            assert await until(prober.accepting_for_a_while) > A_WHILE / 2
+            assert await seconds_until(prober.accepting_for_a_while) > A_WHILE / 2
             assert prober.accepting_for_a_while() == {NEAR}
             assert len(calls) >= 2, "told of both"
             prober.suspect("wan1")
@@ -79,12 +78,12 @@ def test_a_refusal_is_an_answer_of_the_path(pair: tuple[Namespace, Namespace]) -
         calls: list[None] = []
         prober = Prober(lambda: calls.append(None))
         async with probing(prober, (KEY, target())):
-            await until(prober.refused, 2)
+            await seconds_until(prober.refused, 2)
             assert state(prober) == "up"
             before = len(calls)
             with listener(pair[1]):
                 prober.confirm_alive(*KEY)  # data moves already: no reason to ask later
-                assert await until(lambda: not prober.refused()) < 2
+                assert await seconds_until(lambda: not prober.refused()) < 2
                 assert len(calls) > before, "told at once"
 
     with pair[0]:
@@ -97,11 +96,11 @@ def test_the_end_of_a_server_is_noticed_at_once(pair: tuple[Namespace, Namespace
         listening = listener(pair[1])
         async with probing(prober, (KEY, target())):
             accepted, _ = await asyncio.to_thread(listening.accept)
-            await until(lambda: state(prober) == "up")
+            await seconds_until(lambda: state(prober) == "up")
             await asyncio.sleep(1.1)  # longer than HABIT: it does not end connections by itself
             listening.close()
             accepted.close()
-            assert await until(prober.refused) < 0.6 < SETTINGS.interval
+            assert await seconds_until(prober.refused) < 0.6 < SETTINGS.interval
 
     with pair[0]:
         asyncio.run(work())
@@ -115,19 +114,19 @@ def test_one_wan_silent(pair: tuple[Namespace, Namespace]) -> None:
     async def work() -> None:
         prober = Prober(lambda: None)
         async with probing(prober, (KEY, target()), (other, target(2))):
-            await until(lambda: prober.accepting_for_a_while() == {NEAR, FAR})
+            await seconds_until(lambda: prober.accepting_for_a_while() == {NEAR, FAR})
             server.sh(
                 "nft add table t; nft add chain t c '{type filter hook prerouting priority 0;}';"
                 "nft add rule t c iifname wan1 drop"
             )
             prober.suspect("wan1")
             assert prober.accepting_for_a_while() == {FAR}
-            assert await until(lambda: state(prober) == "down") < 1.5
+            assert await seconds_until(lambda: state(prober) == "down") < 1.5
             assert state(prober, other) == "up"
             assert not prober.usable(*KEY) and prober.usable(*other)
             assert not prober.refused()
             server.sh("nft delete table t")
-            assert await until(lambda: state(prober) == "up") < 3
+            assert await seconds_until(lambda: state(prober) == "up") < 3
 
     with listener(server), listener(server, FAR), client:
         asyncio.run(work())
@@ -139,14 +138,14 @@ def test_a_link_that_is_down_is_not_probed(pair: tuple[Namespace, Namespace]) ->
     async def work() -> None:
         prober = Prober(lambda: None)
         async with probing(prober, (KEY, target())):
-            await until(prober.refused)
+            await seconds_until(prober.refused)
             prober.follow({KEY: target(down="no carrier")})
             assert (state(prober), prober.refused()) == ("down", frozenset())
             prober.follow({KEY: target()})
             (path,) = prober.health()
             assert path.cause == "its link is back, no probe is answered yet; before: no carrier"
             assert prober.refused() == frozenset()
-            await until(lambda: state(prober) == "up", 1)
+            await seconds_until(lambda: state(prober) == "up", 1)
             prober.follow({})
             assert prober.health() == ()
 
@@ -176,10 +175,10 @@ def test_another_address_is_another_path(pair: tuple[Namespace, Namespace]) -> N
         prober = Prober(lambda: None)
         slow = Settings(interval=30.0)
         async with probing(prober, (KEY, target(settings=slow))):
-            await until(prober.accepting_for_a_while)
+            await seconds_until(prober.accepting_for_a_while)
             prober.follow({KEY: target(settings=slow, source="10.1.1.9")})
             assert (state(prober), prober.accepting_for_a_while()) == ("up", frozenset())
-            await until(prober.accepting_for_a_while, A_WHILE + 1)
+            await seconds_until(prober.accepting_for_a_while, A_WHILE + 1)
 
     pair[0].sh("ip address add 10.1.1.9/24 dev wan1")
     with listener(pair[1]), pair[0]:
@@ -202,11 +201,11 @@ def test_a_server_that_ends_idle_connections(pair: tuple[Namespace, Namespace]) 
         loop.add_reader(listening, accept)
         prober = Prober(lambda: None)
         async with probing(prober, (KEY, target())):
-            await until(lambda: state(prober) == "up" and len(accepted) == 2)
-            await until(lambda: len(accepted) == 3)
+            await seconds_until(lambda: state(prober) == "up" and len(accepted) == 2)
+            await seconds_until(lambda: len(accepted) == 3)
             assert accepted[2] - accepted[1] > SETTINGS.interval / 2
             assert state(prober) == "up"
-            await until(prober.accepting_for_a_while)
+            await seconds_until(prober.accepting_for_a_while)
         loop.remove_reader(listening)
 
     with listening, pair[0]:

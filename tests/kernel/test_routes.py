@@ -8,7 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from kernel.namespaces import Namespace, cost, until
+from kernel.support import cost
+from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
 from mptcp_agent.core.network import Link
 from mptcp_agent.core.state import Route, Rule
@@ -53,7 +55,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_route_is_seen_as_it_was_set(router: Namespace, route: Route) -> None:
+def test_route_is_seen_as_it_was_set(client: Namespace, route: Route) -> None:
     routing = Routing()
     for _ in range(2):  # the second time, it is there already
         routing.set_route(route)
@@ -64,7 +66,7 @@ def test_route_is_seen_as_it_was_set(router: Namespace, route: Route) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_rule_is_seen_as_it_was_added(router: Namespace, rule: Rule) -> None:
+def test_rule_is_seen_as_it_was_added(client: Namespace, rule: Rule) -> None:
     routing = Routing()
     for _ in range(2):
         routing.add_rule(rule)
@@ -75,7 +77,7 @@ def test_rule_is_seen_as_it_was_added(router: Namespace, rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_rules_that_resemble_each_other_are_kept_apart(router: Namespace, order: int) -> None:
+def test_rules_that_resemble_each_other_are_kept_apart(client: Namespace, order: int) -> None:
     """The kernel takes a selector left out for "any" when it looks for an existing rule."""
     alike = [
         Rule(730, 4, TABLE),
@@ -97,7 +99,7 @@ def test_rules_that_resemble_each_other_are_kept_apart(router: Namespace, order:
     ("destination", "gateway"), [("0.0.0.0/0", "10.1.1.2"), ("::/0", "2001:db8:1::2")]
 )
 def test_a_place_holds_one_route_of_whatever_kind(
-    router: Namespace, destination: str, gateway: str
+    client: Namespace, destination: str, gateway: str
 ) -> None:
     kinds = [
         Route(TABLE, destination, "wan1"),
@@ -122,7 +124,7 @@ def test_a_place_holds_one_route_of_whatever_kind(
     ],
 )
 def test_replacing_a_route_leaves_no_gap(
-    router: Namespace, target: str, gateways: tuple[str, str]
+    client: Namespace, target: str, gateways: tuple[str, str]
 ) -> None:
     """There is no other route: a packet in between would find the network unreachable."""
     version = 6 if ":" in target else 4
@@ -158,8 +160,8 @@ def test_replacing_a_route_leaves_no_gap(
     assert (replaced >= 200, lookups >= 2000, failures) == (True, True, 0)
 
 
-def test_a_place_that_somebody_filled_several_times_is_tidied(router: Namespace) -> None:
-    router.sh(
+def test_a_place_that_somebody_filled_several_times_is_tidied(client: Namespace) -> None:
+    client.sh(
         f"ip -6 route add ::/0 via 2001:db8:1::2 dev wan1 proto 109 table {TABLE};"
         f"ip -6 route append ::/0 via 2001:db8:2::2 dev wan2 proto 109 table {TABLE};"
         f"ip -6 route append ::/0 dev wan2 proto 109 table {TABLE}"
@@ -170,8 +172,8 @@ def test_a_place_that_somebody_filled_several_times_is_tidied(router: Namespace)
     assert routing.observe()[0] == (wanted,)
 
 
-def test_what_others_made_is_neither_shown_nor_touched(router: Namespace) -> None:
-    router.sh(
+def test_what_others_made_is_neither_shown_nor_touched(client: Namespace) -> None:
+    client.sh(
         f"ip route add 203.0.113.1 dev wan1 table {TABLE};"  # our table, not our protocol
         "ip route add 203.0.113.2 dev wan1 proto 109;"  # our protocol, not our table
         "ip route add default via 10.1.1.2 dev wan1 proto 109 table 77;"
@@ -179,7 +181,7 @@ def test_what_others_made_is_neither_shown_nor_touched(router: Namespace) -> Non
         f"ip rule add priority 900 oif wan1 lookup {TABLE} protocol 109;"
         f"ip -6 rule add priority 710 oif wan1 lookup {TABLE}"
     )
-    before = router.sh("ip route show table all; ip rule; ip -6 rule")
+    before = client.sh("ip route show table all; ip rule; ip -6 rule")
     routing = Routing()
     assert routing.observe() == ((), ())
     own = [Route(TABLE, "0.0.0.0/0", "wan1", "10.1.1.2"), Route(TABLE, "::/0", "wan1")]
@@ -193,19 +195,19 @@ def test_what_others_made_is_neither_shown_nor_touched(router: Namespace) -> Non
         routing.remove_route(route)
     for rule in same:
         routing.remove_rule(rule)
-    assert router.sh("ip route show table all; ip rule; ip -6 rule") == before
+    assert client.sh("ip route show table all; ip rule; ip -6 rule") == before
 
 
-def test_a_place_taken_by_somebody_else_is_reported_and_left(router: Namespace) -> None:
-    router.sh(f"ip route add default via 10.1.1.2 dev wan1 table {TABLE} proto static")
+def test_a_place_taken_by_somebody_else_is_reported_and_left(client: Namespace) -> None:
+    client.sh(f"ip route add default via 10.1.1.2 dev wan1 table {TABLE} proto static")
     routing = Routing()
     with pytest.raises(KernelError, match=r"0\.0\.0\.0/0.*table 10901.*protocol 4"):
         routing.set_route(Route(TABLE, "0.0.0.0/0", "wan2", "10.2.2.2"))
     routing.remove_route(Route(TABLE, "0.0.0.0/0", "wan2", "10.2.2.2"))
-    assert "via 10.1.1.2" in router.sh(f"ip route show table {TABLE}")
+    assert "via 10.1.1.2" in client.sh(f"ip route show table {TABLE}")
 
 
-def test_routes_go_with_their_link(router: Namespace) -> None:
+def test_routes_go_with_their_link(client: Namespace) -> None:
     routing = Routing()
     kept = Route(TABLE, "198.51.100.0/24", type="throw")
     for route in (Route(TABLE, "0.0.0.0/0", "wan2", "10.2.2.2"), Route(TABLE, "::/0", "wan2")):
@@ -213,9 +215,9 @@ def test_routes_go_with_their_link(router: Namespace) -> None:
     routing.set_route(kept)
     rule = Rule(710, 4, TABLE, oif="wan2")
     routing.add_rule(rule)
-    router.sh("ip link set wan2 down")
+    client.sh("ip link set wan2 down")
     assert routing.observe() == ((kept,), (rule,))
-    router.sh("ip link del wan2")
+    client.sh("ip link del wan2")
     assert routing.observe() == ((kept,), (rule,))
     routing.remove_route(Route(TABLE, "0.0.0.0/0", "wan2", "10.2.2.2"))
 
@@ -230,19 +232,19 @@ def test_routes_go_with_their_link(router: Namespace) -> None:
     ],
     ids=str,
 )
-def test_a_refused_route_names_itself(router: Namespace, route: Route, said: str) -> None:
+def test_a_refused_route_names_itself(client: Namespace, route: Route, said: str) -> None:
     with pytest.raises(KernelError, match=said):
         Routing().set_route(route)
 
 
-def test_a_route_over_a_link_that_is_down_is_refused(router: Namespace) -> None:
-    router.sh("ip link set wan1 down")
+def test_a_route_over_a_link_that_is_down_is_refused(client: Namespace) -> None:
+    client.sh("ip link set wan1 down")
     with pytest.raises(KernelError, match="is wan1 up"):
         Routing().set_route(Route(TABLE, "0.0.0.0/0", "wan1", "10.1.1.2"))
 
 
-def test_links_and_addresses(router: Namespace) -> None:
-    router.sh(
+def test_links_and_addresses(client: Namespace) -> None:
+    client.sh(
         "ip link set wan2 down; echo 1 > /proc/sys/net/ipv6/conf/wan2/accept_dad;"
         "ip addr add 100.64.3.3 peer 192.0.2.9 dev wan1;"  # point-to-point: ours is the local
         "ip addr add 169.254.7.7/16 dev wan1 scope link;"
@@ -265,17 +267,18 @@ def test_carrier_loss_is_seen(pair: tuple[Namespace, Namespace]) -> None:
     server.sh("ip link set wan1 down")
     with client:
         routing = Routing()
-        until(
+        wait_until(
             lambda: (
                 [(x.up, x.carrier) for x in routing.links() if x.name == "wan1"] == [(True, False)]
             ),
+            5,
             "wan1 is up without carrier",
         )
 
 
-def test_a_full_internet_table_costs_nothing(router: Namespace) -> None:
+def test_a_full_internet_table_costs_nothing(client: Namespace) -> None:
     """pyroute2 0.9 would fetch them all and compare in Python: more than a second."""
-    router.batch([f"route add 20.{i}.{j}.0/24 dev wan1" for i in range(100) for j in range(250)])
+    client.batch([f"route add 20.{i}.{j}.0/24 dev wan1" for i in range(100) for j in range(250)])
     routing = Routing()
     routing.set_route(ROUTES[0])
     began = time.monotonic()
@@ -284,7 +287,7 @@ def test_a_full_internet_table_costs_nothing(router: Namespace) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_reading_while_everything_changes(router: Namespace) -> None:
+def test_reading_while_everything_changes(client: Namespace) -> None:
     """An interrupted dump is read again: what stands still is always seen."""
     routing = Routing()
     for route in (ROUTES[0], ROUTES[9]):
@@ -305,7 +308,7 @@ def test_reading_while_everything_changes(router: Namespace) -> None:
     def stir() -> int:
         rounds = 0
         while not stop.is_set():
-            router.batch([f"{w} {do} {rest}" for do in ("add", "del") for w, rest in things])
+            client.batch([f"{w} {do} {rest}" for do in ("add", "del") for w, rest in things])
             rounds += 1
         return rounds
 
@@ -321,7 +324,7 @@ def test_reading_while_everything_changes(router: Namespace) -> None:
         assert stirring.result() > 5
 
 
-def test_works_from_a_worker_thread_and_after_a_broken_socket(router: Namespace) -> None:
+def test_works_from_a_worker_thread_and_after_a_broken_socket(client: Namespace) -> None:
     routing = Routing()
     with ThreadPoolExecutor(1) as worker:
         worker.submit(routing.set_route, ROUTES[0]).result()
@@ -332,7 +335,7 @@ def test_works_from_a_worker_thread_and_after_a_broken_socket(router: Namespace)
         worker.submit(routing.close).result()
 
 
-def test_observing_is_cheap(router: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_observing_is_cheap(client: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     routing = Routing()
     for route in ROUTES:
         routing.set_route(route)

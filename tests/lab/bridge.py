@@ -11,6 +11,7 @@ on link N, fd00:78::/64 and fd00:70::/64 on the LANs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from lab.proxy import Proxy
 from lab.topology import (
@@ -27,20 +28,15 @@ from lab.wire import Shape
 
 def bridge(links: Sequence[Shape | float] = (50, 50), proxy: Proxy | None = None) -> Network:
     """Build it; use as a context manager. One link per entry of `links`, up to nine."""
-    net = open_network("r7800", "r7000", "pc78", "pc70")
-    try:
-        _build(net, as_shapes(links), proxy or Proxy())
-    except BaseException:
-        net.close()
-        raise
-    return net
+    build = partial(_build, as_shapes(links), proxy or Proxy())
+    return open_network("r7800", "r7000", "pc78", "pc70", build)
 
 
-def _build(net: Network, links: list[Shape], proxy: Proxy) -> None:
+def _build(links: list[Shape], proxy: Proxy, net: Network) -> None:
     wans: dict[str, list[Interface]] = {"78": [], "70": []}
     for number, shape in enumerate(links, 1):
         name = f"wan{number}"
-        net.wires.append(net.bench.shaped((net.client, name), (net.server, name), shape))
+        net.wires.append(net.cabling.shaped((net.client, name), (net.server, name), shape))
         for end, list_ in wans.items():
             addresses = [f"10.{number}.{number}.{end}/24", f"fd00:10:{number}::{end}/64"]
             gateways = [f"10.{number}.{number}.70", f"fd00:10:{number}::70"]

@@ -15,10 +15,13 @@ import time
 from dataclasses import dataclass, field
 from typing import get_args
 
+from toolkit.command import LabError
+from toolkit.namespace import NETNS
+
 from lab import draw
 from lab.bridge import bridge
 from lab.isp import isp
-from lab.lab import NETNS, STATE, LabError
+from lab.lab import STATE
 from lab.paths import BUILD, TOP
 from lab.proxy import Engine, Proxy, Redirect
 from lab.pull import BACK, PULLED, Experiment

@@ -8,24 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from lab.lab import Lab, pids_in, tool
+from lab.lab import Lab
 from lab.paths import PYTHONPATH
 
 
 class Host:
-    """A network namespace called `LAB-ROLE`; it shares the file system with the real machine."""
+    """A namespace called `LAB-ROLE`; it shares the file system with the real machine."""
 
     def __init__(self, lab: Lab, role: str) -> None:
         self.lab = lab
         self.role = role
-        self.netns = lab.add_namespace(role)
+        self.namespace = lab.add_namespace(role)
+        self.netns = self.namespace.name
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.netns})"
 
     def enter(self) -> list[str]:
         """Return the words to put before a command; they replace themselves by it (same pid)."""
-        return ["nsenter", f"--net=/run/netns/{self.netns}", "--"]
+        return ["nsenter", f"--net={self.namespace.path}", "--"]
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of this machine's processes; nothing else is inherited."""
@@ -91,7 +92,7 @@ class Host:
 
     def ip(self, *argv: str) -> str:
         """Run `ip` in this namespace."""
-        return tool("ip", "-n", self.netns, *argv)
+        return self.namespace.ip(*argv)
 
     def sysctl(self, **values: object) -> None:
         """Set sysctls; `net__ipv4__ip_forward=1` is net.ipv4.ip_forward."""
@@ -100,7 +101,7 @@ class Host:
 
     def pids(self) -> list[int]:
         """Return the processes that run on this machine."""
-        return pids_in(self.netns)
+        return self.namespace.pids()
 
     def log(self, name: str) -> Path:
         """Return where this machine's program `name` writes what it has to say."""

@@ -11,6 +11,7 @@ directly through a provider.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from lab.host import Host
 from lab.proxy import Proxy
@@ -29,23 +30,18 @@ from lab.wire import Shape, cable
 
 def isp(links: Sequence[Shape | float] = (50, 50), proxy: Proxy | None = None) -> Network:
     """Build it; use as a context manager. One provider per entry of `links`, up to nine."""
-    net = open_network("home", "server", "pc", "web")
-    try:
-        _build(net, as_shapes(links), proxy or Proxy())
-    except BaseException:
-        net.close()
-        raise
-    return net
+    build = partial(_build, as_shapes(links), proxy or Proxy())
+    return open_network("home", "server", "pc", "web", build)
 
 
-def _build(net: Network, links: list[Shape], proxy: Proxy) -> None:
+def _build(links: list[Shape], proxy: Proxy, net: Network) -> None:
     internet = Host(net.lab, "internet")
     internet.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
     wans = []
     for number, shape in enumerate(links, 1):
         name = f"wan{number}"
         provider = _provider(net, internet, number)
-        net.wires.append(net.bench.shaped((net.client, name), (provider, "cust"), shape))
+        net.wires.append(net.cabling.shaped((net.client, name), (provider, "cust"), shape))
         side4, side6 = f"100.64.{number}", f"2001:db8:64:{number}:"
         Interface("cust", "cust", [f"{side4}.1/24", f"{side6}:1/64"]).configure(provider)
         wans.append(

@@ -16,19 +16,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+from toolkit.namespace import NETNS, Namespace, pids_in
+from toolkit.waiting import NotInTime, wait_until
+
 from lab.paths import BUILD
 
 STATE = Path("/run/mptcp-agent-lab")
-NETNS = Path("/run/netns")
 _numbers = itertools.count(1)
-
-
-class LabError(Exception):
-    """The lab itself could not do what was asked (not: the thing under test)."""
 
 
 class Lab:
@@ -47,16 +46,13 @@ class Lab:
         atexit.register(self.close)
         _end_on_sigterm()
 
-    def add_namespace(self, role: str) -> str:
-        """Make a network namespace and return its full name, as in `ip netns exec NAME`."""
-        name = f"{self.name}-{role}"
-        tool("ip", "netns", "add", name)
-        tool("ip", "-n", name, "link", "set", "lo", "up")
+    def add_namespace(self, role: str) -> Namespace:
+        """Make a network namespace called `LAB-ROLE`, as in `ip netns exec LAB-ROLE`."""
+        made = Namespace(f"{self.name}-{role}")
         # IPv6 addresses work at once, instead of after a second's look for duplicates.
         for scope in ("all", "default"):
-            setting = f"net.ipv6.conf.{scope}.accept_dad=0"
-            tool("ip", "netns", "exec", name, "sysctl", "-qw", setting)
-        return name
+            made.sysctl(f"net/ipv6/conf/{scope}/accept_dad", 0)
+        return made
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Run `action` when the lab closes, last one first, before its processes are killed."""
@@ -88,29 +84,6 @@ class Lab:
         self.close()
 
 
-def tool(*argv: str, stdin: str | None = None) -> str:
-    """Run a command of the lab's own and return its output; its complaint is the error's text."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60)
-    if done.returncode:
-        raise LabError(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
-    return done.stdout
-
-
-def pids_in(namespace: str) -> list[int]:
-    """Return the processes whose network namespace is `namespace`."""
-    try:
-        inode = (NETNS / namespace).stat().st_ino
-    except FileNotFoundError:
-        return []
-    found = []
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - ten times as many Path objects as wanted
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{entry}/ns/net").st_ino == inode:  # noqa: PTH116
-                    found.append(int(entry))
-    return found
-
-
 def start_time(pid: int) -> str:
     """Return when `pid` started, in clock ticks since boot: with the pid, a process's identity."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -138,19 +111,24 @@ def _owned(directory: Path) -> bool:
 
 def remove(name: str) -> None:
     """Kill the processes of the lab called `name`, then take its namespaces and directory away."""
-    namespaces = [path.name for path in NETNS.glob(f"{name}-*")]
     deadline = time.monotonic() + 10
-    for namespace in namespaces:
-        while (pids := pids_in(namespace)) and time.monotonic() < deadline:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+    for namespace in NETNS.glob(f"{name}-*"):
+        with contextlib.suppress(NotInTime):
+            wait_until(partial(_kill, namespace), deadline - time.monotonic(), name, interval=0.01)
         # Deleted even with a process that cannot die: the kernel frees it when that goes.
-        subprocess.run(["ip", "netns", "delete", namespace], capture_output=True)
+        subprocess.run(["ip", "netns", "delete", namespace.name], capture_output=True)
     shutil.rmtree(STATE / name, ignore_errors=True)
     with contextlib.suppress(OSError):
         STATE.rmdir()
+
+
+def _kill(namespace: Path) -> bool:
+    """Kill the processes of a namespace; whether there were none left."""
+    pids = pids_in(namespace)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not pids
 
 
 @contextlib.contextmanager

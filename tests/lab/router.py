@@ -12,17 +12,19 @@ router looks like to its programs:
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit.command import LabError
+from toolkit.stopping import end
+from toolkit.waiting import NotInTime, wait_until
+
 from lab.host import Host
-from lab.lab import Lab, LabError
+from lab.lab import Lab
 from lab.paths import OPENWRT_BIN, SING_BOX, VENV_PYTHON
 
 _MOUNTS = """
@@ -198,20 +200,22 @@ class Router(Host):
         process: Process | None = None,
     ) -> None:
         """Wait for `condition`; fails after `timeout` seconds or when `process` ends before."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if process is not None and process.poll() is not None:
+
+        def reached() -> bool:
+            so = condition()
+            if not so and process is not None and process.poll() is not None:
                 raise LabError(f"{self.role}: {what} ended with {process.returncode}{self._tail()}")
-            if time.monotonic() > deadline:
-                raise LabError(f"{self.role}: no sign of {what} after {timeout} s{self._tail()}")
-            time.sleep(0.05)
+            return so
+
+        try:
+            wait_until(reached, timeout, what, interval=0.05)
+        except NotInTime as late:
+            raise LabError(f"{self.role}: {late}{self._tail()}") from None
 
     def _end(self, process: Process | None, how: signal.Signals, timeout: float) -> int:
         if process is None:
             raise LabError(f"{self.role}: was not started")
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(how)
-        return process.wait(timeout)
+        return end(process, how, timeout)
 
     def _tail(self) -> str:
         """Return the last words of the router's programs, for an error message."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from types import TracebackType
@@ -12,7 +12,7 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.router import Router
 from lab.uci import Package, Section, Value
-from lab.wire import Bench, Shape, Wire, cable
+from lab.wire import Cabling, Shape, Wire, cable
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Network:
     """A standard topology. `wires[i]` is WAN i+1 of the client router, which is end a ("up")."""
 
     lab: Lab
-    bench: Bench
+    cabling: Cabling
     client: Router
     server: Router
     client_host: Host
@@ -148,21 +148,33 @@ class Network:
         self.lab.__exit__(kind, error, trace)
 
 
-def open_network(client: str, server: str, client_host: str, server_host: str) -> Network:
-    """Make the four machines that every topology has; the lab is closed again on an error."""
+def open_network(
+    client: str,
+    server: str,
+    client_host: str,
+    server_host: str,
+    build: Callable[[Network], None] | None = None,
+) -> Network:
+    """Make the four machines that every topology has, and what `build` adds to them.
+
+    The lab is closed again on an error.
+    """
     lab = Lab()
     try:
-        return Network(
+        network = Network(
             lab,
-            Bench(lab),
+            Cabling(lab),
             Router(lab, client),
             Router(lab, server),
             Host(lab, client_host),
             Host(lab, server_host),
         )
+        if build:
+            build(network)
     except BaseException:
         lab.close()
         raise
+    return network
 
 
 def add_lan(router: Router, host: Host, net4: str, net6: str) -> Interface:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from toolkit.command import LabError
+from toolkit.sampling import SamplingThread
+from toolkit.stopping import end
+from toolkit.waiting import NotInTime, wait_until
+
 from lab.host import Host
-from lab.lab import LabError
 from lab.talker import BIN_MS, Report
 from lab.wire import Wire
 
@@ -98,8 +101,7 @@ class TalkServer:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        end(self._process)
 
 
 def start(
@@ -147,8 +149,7 @@ def iperf(
             raise LabError(f"iperf3 to {target}: {answer.get('error', done.stderr)}")
         return _received(answer if way == "down" else answer["server_output_json"], omit)
     finally:
-        listener.kill()
-        listener.wait()
+        end(listener)
 
 
 def _received(receiver: dict[str, Any], omit: float) -> float:
@@ -163,11 +164,13 @@ def _received(receiver: dict[str, Any], omit: float) -> float:
 
 
 def _wait_listening(host: Host, port: int, timeout: float = 5) -> None:
-    deadline = time.monotonic() + timeout
-    while not host.run("ss", "-Hltn", f"sport = {port}").stdout:
-        if time.monotonic() > deadline:
-            raise LabError(f"{host}: nobody listens on port {port}")
-        time.sleep(0.02)
+    def listens() -> bool:
+        return bool(host.run("ss", "-Hltn", f"sport = {port}").stdout)
+
+    try:
+        wait_until(listens, timeout, f"somebody listens on port {port}")
+    except NotInTime as late:
+        raise LabError(f"{host}: {late}") from None
 
 
 @dataclass(frozen=True)
@@ -182,34 +185,28 @@ class Sample:
         return self.down if way == "down" else self.up
 
 
-class Sampler:
+class Sampler(SamplingThread):
     """Follows the rates of cables in the background, from their own counters."""
 
     def __init__(self, wires: Sequence[Wire], interval: float = 0.1) -> None:
+        super().__init__(interval)
         self.samples: list[Sample] = []
-        self._wires, self._interval = wires, interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._wires = wires
+        self._last, self._before = self._count()
 
-    def _follow(self) -> None:
-        last, before = [wire.bytes() for wire in self._wires], time.monotonic()
-        while not self._stop.wait(self._interval):
-            seen, now = [wire.bytes() for wire in self._wires], time.monotonic()
-            rates = [
-                tuple(
-                    (s[i] - o[i]) * 8e-6 / (now - before) for s, o in zip(seen, last, strict=True)
-                )
-                for i in (0, 1)
-            ]
-            self.samples.append(Sample(now, *rates))
-            last, before = seen, now
+    def _count(self) -> tuple[list[tuple[int, int]], float]:
+        return [wire.bytes() for wire in self._wires], time.monotonic()
+
+    def sample(self) -> None:
+        seen, now = self._count()
+        spent = now - self._before
+        rates = [
+            tuple((s[i] - o[i]) * 8e-6 / spent for s, o in zip(seen, self._last, strict=True))
+            for i in (0, 1)
+        ]
+        self.samples.append(Sample(now, *rates))
+        self._last, self._before = seen, now
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._last, self._before = self._count()
+        return super().__enter__()

@@ -26,8 +26,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from toolkit.command import LabError, tool
+
 from lab.host import Host
-from lab.lab import Lab, LabError, tool
+from lab.lab import Lab
 from lab.paths import BUILD
 
 Direction = Literal["up", "down", "both"]
@@ -159,7 +161,7 @@ class Wire:
         _KNOBS.pack_into(self._map, (direction == "down") * _DIRECTION_SIZE, *values)
 
 
-class Bench:
+class Cabling:
     """The namespace `LAB-wire` in which all cables of a lab lie."""
 
     def __init__(self, lab: Lab) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from lab.host import Host
-from lab.lab import NETNS, STATE, Lab, pids_in, sweep
+from lab.lab import STATE, Lab, sweep
 from lab.paths import TOP
 from lab.router import Router
+from toolkit.namespace import NETNS, pids_in
+from toolkit.stopping import end
 
 SOURCE = """
 import sys, time
@@ -55,8 +57,7 @@ def runs(pid: int) -> bool:
 def test_signal_leaves_nothing(number: signal.Signals) -> None:
     process, name = run_lab()
     assert remains(name)
-    process.send_signal(number)
-    process.wait(10)
+    end(process, number)
     assert remains(name) == []
 
 
@@ -70,17 +71,15 @@ def test_killed_owner_is_swept_and_a_living_one_is_not() -> None:
     dead, dead_name = run_lab()
     alive, alive_name = run_lab()
     try:
-        dead.kill()
-        dead.wait()
-        sleeping = pids_in(f"{dead_name}-r")
+        end(dead)
+        sleeping = pids_in(NETNS / f"{dead_name}-r")
         assert dead_name in sweep()
         assert remains(dead_name) == []
         assert sleeping
         assert not any(runs(pid) for pid in sleeping)
         assert remains(alive_name)
     finally:
-        alive.terminate()
-        alive.wait(10)
+        end(alive, signal.SIGTERM, 10)
 
 
 def test_router_has_its_own_files() -> None:

@@ -11,51 +11,55 @@ from lab.proxy import Proxy
 from lab.snapshot import leftovers, snapshot
 from lab.topology import Network
 from lab.traffic import TalkServer, iperf, start
+from toolkit.stopping import end
 
 Build = Callable[[], Network]
 
 
 @pytest.fixture(scope="module", params=[bridge, isp])
-def net(request: pytest.FixtureRequest) -> Iterator[Network]:
+def plain_net(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """Each topology with four links; no agent, no proxy."""
     with request.param([50, 20, 10, 5]) as network:
         TalkServer(network.server_host)
         yield network
 
 
-def test_lan_reaches_the_destination(net: Network) -> None:
-    for target in (net.target, net.target6):
-        result = start(net.client_host, "get", target, size=800_000).result()
+def test_lan_reaches_the_destination(plain_net: Network) -> None:
+    for target in (plain_net.target, plain_net.target6):
+        result = start(plain_net.client_host, "get", target, size=800_000).result()
         assert result.ok, result.report.error
 
 
-def test_without_the_proxy_the_first_link_alone_is_used(net: Network) -> None:
-    before = [wire.bytes()[1] for wire in net.wires]
-    assert iperf(net.client_host, net.server_host, net.target, seconds=2) > 45
-    used = [wire.bytes()[1] - old for wire, old in zip(net.wires, before, strict=True)]
+def test_without_the_proxy_the_first_link_alone_is_used(plain_net: Network) -> None:
+    before = [wire.bytes()[1] for wire in plain_net.wires]
+    assert iperf(plain_net.client_host, plain_net.server_host, plain_net.target, seconds=2) > 45
+    used = [wire.bytes()[1] - old for wire, old in zip(plain_net.wires, before, strict=True)]
     assert used[0] > 10e6
     assert max(used[1:]) < 10e3
 
 
-def test_every_wan_works_by_itself(net: Network) -> None:
-    server = net.interfaces["server"][-1]
+def test_every_wan_works_by_itself(plain_net: Network) -> None:
+    server = plain_net.interfaces["server"][-1]
     for number in range(1, 5):
-        wan = net.wan(number)
+        wan = plain_net.wan(number)
         version4 = [f"10.{number}.{number}.70", server.of(4)][server.name == "wan"]
-        net.client.ip("route", "add", f"{version4}/32", "via", wan.gateways[0], "dev", wan.device)
-        before = net.wires[number - 1].bytes()[0]
-        net.client.run("busybox", "ping", "-c", "1", "-W", "2", version4)
-        assert net.wires[number - 1].bytes()[0] > before
-        net.client.ip("route", "del", f"{version4}/32")
+        plain_net.client.ip(
+            "route", "add", f"{version4}/32", "via", wan.gateways[0], "dev", wan.device
+        )
+        before = plain_net.wires[number - 1].bytes()[0]
+        plain_net.client.run("busybox", "ping", "-c", "1", "-W", "2", version4)
+        assert plain_net.wires[number - 1].bytes()[0] > before
+        plain_net.client.ip("route", "del", f"{version4}/32")
 
 
-def test_leftovers_names_what_is_left(net: Network) -> None:
-    router = net.client
+def test_leftovers_names_what_is_left(plain_net: Network) -> None:
+    router = plain_net.client
     before = snapshot(router)
     assert leftovers(before, snapshot(router)) == []
     sleeper = router.popen("sleep", "100")
     router.ip("rule", "add", "priority", "777", "lookup", "42")
     router.ip("route", "add", "192.0.2.0/24", "dev", "lo", "table", "42")
-    router.ip("mptcp", "endpoint", "add", net.wan(1).of(4), "subflow")
+    router.ip("mptcp", "endpoint", "add", plain_net.wan(1).of(4), "subflow")
     router.run("nft", "add table inet stray")
     router.run("iptables-legacy", "-t", "nat", "-N", "STRAY")
     router.sysctl(net__mptcp__stale_loss_cnt=9)
@@ -64,8 +68,7 @@ def test_leftovers_names_what_is_left(net: Network) -> None:
     kinds = {line.partition(":")[0] for line in found}
     names = {"rule", "route", "endpoint", "nftables", "iptables", "sysctl", "file", "process"}
     assert names <= kinds, found
-    sleeper.kill()
-    sleeper.wait()
+    end(sleeper)
 
 
 def test_configuration_reads_as_in_the_guide() -> None:

@@ -9,7 +9,7 @@ import pytest
 from lab.host import Host
 from lab.lab import Lab
 from lab.traffic import Sampler, TalkServer, iperf, start
-from lab.wire import Bench, Shape, Wire
+from lab.wire import Cabling, Shape, Wire
 
 PLAIN = 0.9564
 """TCP payload per Ethernet frame at an MTU of 1500."""
@@ -20,7 +20,7 @@ class Pair:
 
     def __init__(self, lab: Lab) -> None:
         self.a, self.b = Host(lab, "a"), Host(lab, "b")
-        self.wire: Wire = Bench(lab).shaped((self.a, "eth0"), (self.b, "eth0"), Shape(50))
+        self.wire: Wire = Cabling(lab).shaped((self.a, "eth0"), (self.b, "eth0"), Shape(50))
         for host, address in ((self.a, "10.0.0.1/24"), (self.b, "10.0.0.2/24")):
             host.ip("address", "add", address, "dev", "eth0")
         self.server = TalkServer(self.b)

@@ -7,14 +7,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
+from e2e.support import assert_bonded
 from lab.isp import isp
 from lab.paths import SING_BOX, TOP
 from lab.proxy import Proxy
 from lab.topology import Network
-from lab.traffic import WAYS, TalkServer, Way, start
+from lab.traffic import WAYS, TalkServer, Way
 from openwrt import ucifile
 
 from mptcp_agent.cli.validation import load_schema
@@ -71,7 +71,7 @@ def test_a_router_as_the_server(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[Network]:
+def vps_net() -> Iterator[Network]:
     """The far end runs stock sing-box and no agent; the router has the package's example."""
     assert SING_BOX.exists(), "sing-box is missing: run `make setup`"
     with isp((30, 30), Proxy(engine="sing-box")) as network:
@@ -94,16 +94,10 @@ def net() -> Iterator[Network]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_one_stream_over_both_links(net: Network, way: Way) -> None:
-    index = 0 if way == "up" else 1
-    before = [wire.bytes()[index] for wire in net.wires]
-    what: Literal["get", "put"] = "get" if way == "down" else "put"
-    transfer = start(net.client_host, what, net.target, size=6_000_000).result()
-    assert transfer.ok, transfer.report.error
-    carried = [w.bytes()[index] - b for w, b in zip(net.wires, before, strict=True)]
-    assert min(carried) > 0.25 * sum(carried), carried
+def test_one_stream_over_both_links(vps_net: Network, way: Way) -> None:
+    assert_bonded(vps_net, [way])
 
 
-def test_nothing_to_mend(net: Network) -> None:
-    rows = net.client.ubus("mptcp_proxy", "check")["checks"]
+def test_nothing_to_mend(vps_net: Network) -> None:
+    rows = vps_net.client.ubus("mptcp_proxy", "check")["checks"]
     assert [row for row in rows if row["result"] == "failed"] == []

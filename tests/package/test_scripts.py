@@ -13,11 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from lab.paths import TOP, VENV_PYTHON
+from toolkit.waiting import wait_until
 
 INIT = TOP / "files/mptcp-proxy.init"
 SCRIPTS = [INIT, TOP / "files/mptcp-proxy.defaults", TOP / "test.sh"]
@@ -152,10 +152,12 @@ def test_a_reload_during_the_start_does_not_end_it(tmp_path: Path) -> None:
     program = tmp_path / "agent"
     program.write_text(starter.replace("/usr/lib/mptcp-agent", str(tmp_path)))
     with subprocess.Popen([sys.executable, str(program), "run"], stdin=subprocess.PIPE) as agent:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "importing").exists():
-            assert agent.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
+
+        def importing() -> bool:
+            assert agent.poll() is None
+            return (tmp_path / "importing").exists()
+
+        wait_until(importing, 30, "the import", interval=0.01)
         agent.send_signal(signal.SIGHUP)
         assert agent.stdin
         agent.stdin.close()

@@ -13,10 +13,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.support import ask, eventually, pids, reconfigure
+from e2e.support import ask, pids, reconfigure
 from lab.router import Router
 from lab.topology import FIREWALL_NFT, Network
 from lab.wire import Wire
+from toolkit.stopping import paused
+from toolkit.waiting import wait_until
 
 
 @dataclass
@@ -189,7 +191,7 @@ def agent_killed(scene: Scene) -> Iterator[None]:
 def agent_paused(scene: Scene) -> Iterator[None]:
     agent = scene.router().agent
     assert agent
-    with _stopped(agent.pid):
+    with paused(agent.pid):
         yield
 
 
@@ -199,7 +201,7 @@ def ubusd_killed(scene: Scene) -> Iterator[None]:
     pid = broker_pid(router)
     os.kill(pid, signal.SIGKILL)
     yield
-    eventually(lambda: broker_pid(router) in (0, pid), 5, "its end")
+    wait_until(lambda: broker_pid(router) in (0, pid), 5, "its end")
     router.popen(str(router.python), "-m", "openwrt.broker", log=router.log("broker"))
 
 
@@ -256,7 +258,7 @@ def redirector_killed(scene: Scene) -> Iterator[None]:
 
 @fault("redirector hangs", 6, "proxy", ends=_GONE, hold=(6, 9))
 def redirector_hangs(scene: Scene) -> Iterator[None]:
-    with _stopped(pids(scene.net.client)["client"]):
+    with paused(pids(scene.net.client)["client"]):
         yield
 
 
@@ -269,15 +271,5 @@ def server_killed(scene: Scene) -> Iterator[None]:
 @fault("server hangs", 7, "proxy", hold=(2, 8))
 def server_hangs(scene: Scene) -> Iterator[None]:
     """Its connections go on when it does."""
-    with _stopped(pids(scene.net.server)["server"]):
+    with paused(pids(scene.net.server)["server"]):
         yield
-
-
-@contextlib.contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)

@@ -10,14 +10,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from e2e.support import OPEN, ask, start_agents, wait_status
 from lab.bridge import bridge
-from lab.lab import LabError
 from lab.proxy import Proxy
 from lab.router import Router
 from lab.snapshot import Snapshot, leftovers, snapshot
@@ -25,6 +24,9 @@ from lab.topology import Network
 from lab.traffic import TalkServer
 from soak.clients import PATIENCE, Told
 from soak.faults import FAULTS, Fault, Scene
+from toolkit.command import LabError
+from toolkit.stopping import end
+from toolkit.waiting import NotInTime, wait_until
 
 LINKS = (25, 20)
 """Mbit/s: what a shared machine of two cores carries besides everything else."""
@@ -292,13 +294,11 @@ class _Crowd:
 
     def wait(self, seconds: float) -> None:
         """Until the first ones have come back, at most so many seconds."""
-        end = time.monotonic() + seconds
-        while len(self._told) < 5 and time.monotonic() < end:
-            time.sleep(0.05)
+        with suppress(NotInTime):
+            wait_until(lambda: len(self._told) >= 5, seconds, "the first ones", interval=0.05)
 
     def stop(self) -> None:
         assert self._process.stdin
         self._process.stdin.close()
         self._reader.join(30)
-        self._process.kill()
-        self._process.wait()
+        end(self._process)

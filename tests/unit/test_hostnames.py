@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from toolkit.waiting import wait_until_async
 from unit.examples import BRIDGE, PEER, Sections, config, section
 
 from mptcp_agent.monitor import hostnames as module
@@ -70,8 +71,7 @@ def during(names: Names, steps: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
+    await wait_until_async(condition, 10, "the name's answer", interval=0.005)
 
 
 def saved(dns: Dns) -> tuple[list[str], list[str]]:

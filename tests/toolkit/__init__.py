@@ -1,0 +1,4 @@
+"""What all tests and the lab stand on: namespaces, waiting, sampling and stopping.
+
+Plain Python and no test framework, so that the demo and `make clean` can use it as well.
+"""
