@@ -153,7 +153,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo 'make demo    two routers, two links, one TCP stream over both (ENGINE= REDIRECT= TOPOLOGY= LINKS= HOLD=1)'
 	@echo 'make test    every test, on the newest and then on the oldest libraries (ARGS= for pytest)'
-	@echo 'make docs    the configuration reference of the README, from the schema'
+	@echo "make docs    what is made from the schema: the README's reference, LuCI's options and ciphers"
 	@echo 'make ipk     installable packages for OpenWrt in dist/, without an SDK'
 	@echo 'make lint    ruff and mypy --strict'
 	@echo "make bench   measured figures, against peers (BENCH='failover heal' REPEATS=3 QUICK=1)"
@@ -197,7 +197,7 @@ test: setup
 	@$(OLDEST)/bin/python -m pytest $(ARGS) $(VERSIONED)
 
 docs: setup
-	@$(PY) -m reference README.md
+	@$(PY) -m reference
 
 # The OpenWrt half above and luci-app-mptcp-proxy/Makefile, run by package/sdk. The same commit
 # makes the same bytes.

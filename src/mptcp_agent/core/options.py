@@ -18,7 +18,7 @@ Schema = Mapping[str, Any]  # a JSON Schema is JSON: values of any JSON type
 Value = bool | int | str | tuple[str, ...]
 
 #: What netifd and fw4 accept as a boolean.
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(("1", "on", "true", "yes", "enabled"), True),
     **dict.fromkeys(("0", "off", "false", "no", "disabled"), False),
 }
@@ -120,9 +120,9 @@ def _scalar(raw: str, schema: Schema) -> bool | int | str:
         raise OptionError("holds a NUL character")
     kind = schema["type"]
     if kind == "boolean":
-        if raw.strip().lower() not in _BOOLEANS:
+        if raw.strip().lower() not in BOOLEANS:
             raise OptionError("not a boolean")
-        return _BOOLEANS[raw.strip().lower()]
+        return BOOLEANS[raw.strip().lower()]
     if kind == "integer":
         return _integer(raw, schema)
     if "enum" in schema and raw not in schema["enum"]:
