@@ -306,7 +306,7 @@ test('a peer just added can be chosen for the client, without loading the page a
 	/* LuCI's own list of choices */
 	if (await peers().locator('.cbi-dropdown').count()) {
 		await peers().locator('.cbi-dropdown').click();
-		await peers().locator('li[data-value="office"]').click();
+		await peers().locator('li[data-value="office"]').first().click();
 	}
 	else {
 		assert.equal(await peers().locator('option[value="office"]').count(), 1);
