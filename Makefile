@@ -155,7 +155,7 @@ help:
 	@echo 'make demo    two routers, two links, one TCP stream over both (ENGINE= REDIRECT= TOPOLOGY= LINKS= HOLD=1)'
 	@echo 'make unit    the tests that need no root, no Debian packages and no namespaces, in seconds (ARGS= for pytest)'
 	@echo 'make test    every test, on the newest and on the oldest libraries (ARGS= for pytest)'
-	@echo 'make docs    the configuration reference of the README, from the schema'
+	@echo "make docs    what is made from the schema: the README's reference, LuCI's options and ciphers"
 	@echo 'make ipk     installable packages for OpenWrt in dist/, without an SDK'
 	@echo 'make lint    ruff and mypy --strict (needs no root)'
 	@echo "make bench   measured figures, against peers (BENCH='failover heal' REPEATS=3 QUICK=1)"
@@ -206,7 +206,7 @@ test: setup
 	@$(PYTEST) -n 2 --dist loadfile $(ARGS) tests
 
 docs: setup
-	@$(PY) -m reference README.md
+	@$(PY) -m reference
 
 # The OpenWrt half above and luci-app-mptcp-proxy/Makefile, run by package/sdk. The same commit
 # makes the same bytes.

@@ -1,12 +1,12 @@
-"""The README's configuration reference is the schema's, word for word."""
-
-from pathlib import Path
+"""What is made from the schema is the schema's, word for word."""
 
 import reference
 
-README = Path(__file__).parents[2] / "README.md"
-
 
 def test_readme_has_the_reference_of_the_schema() -> None:
-    page = README.read_text("utf-8")
+    page = reference.README.read_text("utf-8")
     assert reference.renewed(page) == page, "run: make docs"
+
+
+def test_the_pages_of_luci_have_the_options_of_the_schema_and_the_ciphers_of_the_engines() -> None:
+    assert reference.MODULE.read_text("utf-8") == reference.module(), "run: make docs"

@@ -42,7 +42,7 @@ KEY_BYTES: Mapping[str, int] = {
 AEAD_2022 = tuple(KEY_BYTES)
 
 #: Methods that accept several keys joined by colons: identity headers (SIP022-2).
-_IDENTITY_KEYS = {"2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm"}
+IDENTITY_KEYS = {"2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm"}
 
 #: Who runs the proxies. A redirector behind REDIRECT needs no privilege at all.
 UNPRIVILEGED_USER = "nobody"
@@ -246,7 +246,7 @@ def password_problems(settings: Settings, section: str) -> Iterable[Problem]:
     length = KEY_BYTES.get(method)
     if length is None:
         return
-    several = method in _IDENTITY_KEYS and isinstance(settings, ClientSettings)
+    several = method in IDENTITY_KEYS and isinstance(settings, ClientSettings)
     for key in password.split(":") if several else [password]:
         have = _key_bytes(key)
         if have == length:

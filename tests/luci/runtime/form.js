@@ -52,7 +52,7 @@ const Value = baseclass.extend({
 	},
 
 	options(sid) {
-		return { id: this.cbid(sid), optional: this.optional || this.rmempty, validate: value => this.validate(sid, value), disabled: this.map.readonly };
+		return { id: this.cbid(sid), optional: this.optional || this.rmempty, datatype: this.datatype, validate: value => this.validate(sid, value), disabled: this.map.readonly };
 	},
 
 	renderWidget(sid, index, cfgvalue) {

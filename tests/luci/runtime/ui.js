@@ -1,6 +1,7 @@
 'use strict';
 'require baseclass';
 'require dom';
+'require validation';
 
 /* Dialogs, buttons that show they are at work, and the inputs of form.js */
 
@@ -38,6 +39,9 @@ const Input = baseclass.extend({
 		const input = this.node.querySelector('input:not([type="hidden"]), select') ?? this.node;
 		const value = this.typed();
 		let result = (this.isEmpty(value) && !this.options.optional) ? _('Expecting: non-empty value') : true;
+
+		if (result === true && !this.isEmpty(value) && this.options.datatype)
+			result = validation.check(this.options.datatype, value);
 
 		if (result === true)
 			result = this.options.validate?.(value) ?? true;

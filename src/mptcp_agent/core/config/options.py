@@ -18,7 +18,7 @@ Schema = Mapping[str, Any]  # a JSON Schema is JSON: values of any JSON type
 Value = bool | int | str | tuple[str, ...]
 
 #: What netifd and fw4 accept as a boolean.
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(("1", "on", "true", "yes", "enabled"), True),
     **dict.fromkeys(("0", "off", "false", "no", "disabled"), False),
 }
@@ -71,7 +71,7 @@ FORMATS: Mapping[str, tuple[Callable[[str], bool], str]] = {
 
 def boolean(text: str) -> bool | None:
     """What a UCI boolean says; None for a word that is none."""
-    return _BOOLEANS.get(text.strip().lower())
+    return BOOLEANS.get(text.strip().lower())
 
 
 class OptionError(ValueError):

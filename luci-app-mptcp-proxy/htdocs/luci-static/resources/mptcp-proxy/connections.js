@@ -2,7 +2,6 @@
 'require baseclass';
 'require mptcp-proxy.format as format';
 'require mptcp-proxy.graph as graph';
-'require mptcp-proxy.order as order';
 
 /*
  * The connection table. Sorting and what is folded open are the user's, so they live here and
@@ -20,6 +19,39 @@ const COLUMNS = [
 	[ 'rx', _('Received') ],
 	[ 'tx', _('Sent') ]
 ];
+
+const natural = new Intl.Collator('en', { numeric: true });
+
+const KEYS = {
+	peer: c => c.peer ?? '',
+	local: c => c.local,
+	remote: c => c.remote,
+	subflows: c => c.subflows.length,
+	rx: c => c.rx_bytes,
+	tx: c => c.tx_bytes
+};
+
+function compare(a, b) {
+	return (typeof(a) == 'number') ? a - b : natural.compare(a, b);
+}
+
+/* A sorted copy; by is a key of KEYS, down puts the largest first. Equal rows keep the order of
+ * their tokens, so that nothing moves without a reason. */
+function sorted(connections, by, down) {
+	const key = Object.hasOwn(KEYS, by) ? KEYS[by] : KEYS.rx;
+
+	return [ ...connections ].sort((a, b) =>
+		(down ? -1 : 1) * compare(key(a), key(b)) ||
+		natural.compare(a.token + a.local + a.remote, b.token + b.local + b.remote));
+}
+
+/* What a click on a column's head makes of the order: numbers begin with the largest */
+function clicked(order, by) {
+	if (order.by == by)
+		return { by, down: !order.down };
+
+	return { by, down: [ 'subflows', 'rx', 'tx' ].includes(by) };
+}
 
 function identity(c) {
 	return c.token || `${c.local} ${c.remote}`;
@@ -63,7 +95,7 @@ class Table {
 	}
 
 	handleSort(ev) {
-		this.order = order.clicked(this.order, ev.currentTarget.getAttribute('data-column'));
+		this.order = clicked(this.order, ev.currentTarget.getAttribute('data-column'));
 		this.redraw();
 	}
 
@@ -112,7 +144,7 @@ class Table {
 	/* list, total: as in connections.schema.json; wans: names in the order of the colours */
 	render(list, total, wans) {
 		const colours = new Map(wans.map((name, i) => [ name, graph.colour(i) ]));
-		const shown = order.sorted(list, this.order.by, this.order.down).slice(0, this.all ? list.length : ENOUGH);
+		const shown = sorted(list, this.order.by, this.order.down).slice(0, this.all ? list.length : ENOUGH);
 
 		if (!list.length)
 			return E('p', { 'class': 'mptcp-none' }, [ E('em', [ _('No connections at the moment.') ]) ]);
@@ -132,4 +164,4 @@ class Table {
 	}
 }
 
-return baseclass.extend({ Table });
+return baseclass.extend({ Table, sorted, clicked });

@@ -3,12 +3,12 @@
 'require form';
 'require ui';
 'require tools.widgets as widgets';
-'require mptcp-proxy.methods as methods';
-'require mptcp-proxy.rules as rules';
+'require mptcp-proxy.ciphers as ciphers';
+'require mptcp-proxy.options as options';
 
 /*
- * Form fields from the table in rules.js: the kind of input, the default and the validation
- * of an option follow from its rule, the texts are said where the field is used.
+ * Form fields from the schema: the kind of input, the default and the validation of an option
+ * follow from its rule there, the texts are said where the field is used.
  */
 
 /* A password with a button that makes a good one, beside LuCI's own that reveals it */
@@ -21,7 +21,7 @@ const Secret = form.Value.extend({
 		const method = this.section.formvalue(section_id, this.methodOption ?? 'method') || 'none';
 		const field = this.getUIElement(section_id);
 
-		field.setValue(methods.generate(method, n => crypto.getRandomValues(new Uint8Array(n))));
+		field.setValue(ciphers.generate(method, n => crypto.getRandomValues(new Uint8Array(n))));
 		field.triggerValidation();
 		field.node.querySelector('input').type = 'text';
 		this.map.checkDepends();
@@ -71,100 +71,92 @@ const Ticks = form.MultiValue.extend({
 	}
 });
 
-const CLASSES = {
-	flag: form.Flag,
-	choice: form.ListValue,
-	list: form.DynamicList,
-	number: form.Value,
-	text: form.Value
-};
+function isInterface(rule) {
+	return (rule.items ?? rule).format == 'interface';
+}
 
 function classOf(rule) {
-	if (rule.secret)
+	if (rule['x-secret'])
 		return Secret;
 
-	if (rule.each == 'interface')
+	if (isInterface(rule))
 		return widgets.NetworkSelect;
 
-	return CLASSES[rule.type];
+	if (rule.enum)
+		return form.ListValue;
+
+	return { boolean: form.Flag, array: form.DynamicList }[rule.type] ?? form.Value;
 }
 
 /* How UCI writes a default */
 function written(rule) {
-	return (rule.type == 'flag') ? (rule.standard ? '1' : '0') : rule.standard;
+	return (rule.type == 'boolean') ? (rule.default ? '1' : '0') : rule.default;
 }
 
 function isEmpty(value) {
 	return value == null || value.length === 0;
 }
 
-/* true or what is wrong; a list may come as one text with blanks */
-function check(kind, option, value) {
-	const values = (rules.OPTIONS[kind][option].type == 'list') ? String(value).split(/\s+/) : [ value ];
-
-	return values.map(v => rules.check(kind, option, v)).find(result => result !== true) ?? true;
-}
-
-/* LuCI checks an empty field with '', and each item of a list as it is typed */
-function validator(kind, option) {
-	const rule = rules.OPTIONS[kind][option];
-
+/* What no datatype of LuCI's says. It checks an empty field with '', and each item of a list as
+ * it is typed. */
+function validator(rule) {
 	return function(section_id, value) {
 		if (isEmpty(value))
 			return !rule.required || !isEmpty(this.formvalue(section_id)) || _('This is needed');
 
-		const result = check(kind, option, value);
+		if (rule.pattern && !new RegExp(rule.pattern).test(value))
+			return _('This is not of the form that is needed here');
 
-		return (result === true && this.also) ? this.also(section_id, value) : result;
+		return this.also ? this.also(section_id, value) : true;
 	};
 }
 
 /* What a grid shows of a field: the choice in words, and the default where nothing is said */
 function shown(rule, words) {
 	return function(section_id) {
-		const value = [].concat(this.cfgvalue(section_id) ?? rule.standard ?? []).join(', ');
+		const value = [].concat(this.cfgvalue(section_id) ?? rule.default ?? []).join(', ');
 
 		return E('span', [ words.get(value) ?? value ]);
 	};
 }
 
 /*
- * Add one option to a section. kind: the section type of rules.js; more: properties of the
- * field (tab, modalonly, depends: one or more of { option: value }, values: [ [ value, text ] … ],
- * also: another validation).
+ * Add one option to a section. kind: the section type; more: properties of the field (tab,
+ * modalonly, depends: one or more of { option: value }, also: another validation, texts of a
+ * choice: { value: text }, or values where they are not the schema's: [ [ value, text ] … ]).
  */
 function add(section, kind, option, title, help, more) {
-	const rule = rules.OPTIONS[kind][option];
-	const { tab, depends, values, ...rest } = more ?? {};
+	const rule = options.rule(kind, option);
+	const { tab, depends, texts = {}, values = (rule.enum ?? []).map(v => [ v, texts[v] ?? v ]), ...rest } = more ?? {};
 	const type = rest.widget ?? classOf(rule);
 	const field = tab ? section.taboption(tab, type, option, title, help) : section.option(type, option, title, help);
 
 	delete rest.widget;
 
-	if (rule.type == 'number')
-		field.placeholder = String(rule.standard);
-	else if (rule.type != 'text')
+	if (rule.type == 'integer')
+		field.placeholder = String(rule.default);
+	else if (rule.type != 'string' || rule.enum)
 		field.default = written(rule);
 
-	if (rule.type == 'list' && rule.each == 'interface')
+	if (rule.type == 'array' && isInterface(rule))
 		field.multiple = true;
 
 	/* hidden fields keep what they hold: switching a role off must not forget its settings */
-	Object.assign(field, { rmempty: !rule.required, retain: true, nocreate: true, validate: validator(kind, option) }, rest);
+	Object.assign(field, { rmempty: !rule.required, retain: true, nocreate: true, datatype: options.datatype(kind, option), validate: validator(rule) }, rest);
 
-	for (const [ value, text ] of values ?? (rule.of ?? []).map(v => [ v, v ]))
+	for (const [ value, text ] of values)
 		field.value(value, text);
 
 	for (const condition of [].concat(depends ?? []))
 		field.depends(condition);
 
 	/* a box knows 1 and 0 only: `option enabled 'yes'` would be shown, and saved, as off */
-	if (rule.type == 'flag') {
+	if (rule.type == 'boolean') {
 		const load = field.load;
 
 		field.load = function(section_id) {
 			return Promise.resolve(load.call(this, section_id)).then(value => {
-				const on = rules.flag(value);
+				const on = options.flag(value);
 
 				return (on == null) ? value : on ? '1' : '0';
 			});
@@ -181,9 +173,9 @@ function add(section, kind, option, title, help, more) {
 	}
 
 	if (type != widgets.NetworkSelect)
-		field.textvalue = shown(rule, new Map(values ?? []));
+		field.textvalue = shown(rule, new Map(values));
 
 	return field;
 }
 
-return baseclass.extend({ add, check, Secret, Ticks });
+return baseclass.extend({ add, Secret, Ticks });

@@ -1,11 +1,13 @@
 'use strict';
 'require baseclass';
 'require mptcp-proxy.format as format';
-'require mptcp-proxy.series as series';
 
 /*
  * The rates of all WANs stacked, so that one sees the sum grow, with a table that is also the
  * legend. One polygon per WAN; the colours are the custom properties --wan-0 … of style.css.
+ *
+ * A series is the last values of one WAN, oldest first. Series may have different lengths (a
+ * WAN that was added later); the newest values stand at the right end, what is missing is 0.
  */
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -14,6 +16,74 @@ const HEIGHT = 150;
 
 /* An idle graph has this scale, bit/s: less would blow up probes into mountains */
 const LEAST_SCALE = 1e6;
+
+/* ---- arithmetic: numbers in, numbers and SVG point lists out ------------------------------- */
+
+/* series -> layers of [low, high] per sample, each layer on top of the one before */
+function stack(series) {
+	const length = Math.max(0, ...series.map(values => values.length));
+	const floor = new Array(length).fill(0);
+
+	return series.map(values => {
+		const missing = length - values.length;
+
+		return floor.map((low, i) => {
+			floor[i] = low + Math.max(0, values[i - missing] ?? 0);
+
+			return [ low, floor[i] ];
+		});
+	});
+}
+
+/* The sum of all series, one value per sample */
+function total(series) {
+	const layers = stack(series);
+
+	return layers.length ? layers[layers.length - 1].map(([ , high ]) => high) : [];
+}
+
+/* The next 1, 2 or 5 times a power of ten: a scale that moves seldom and reads easily */
+function niceScale(peak, least) {
+	const target = Math.max(peak, least);
+	const power = 10 ** Math.floor(Math.log10(target));
+
+	return [ 1, 2, 5, 10 ].map(step => step * power).find(scale => scale >= target);
+}
+
+/* What stands in the table under the graph */
+function summary(values) {
+	if (!values.length)
+		return { current: 0, average: 0, peak: 0 };
+
+	return {
+		current: values[values.length - 1],
+		average: values.reduce((sum, value) => sum + value, 0) / values.length,
+		peak: Math.max(...values)
+	};
+}
+
+/* One layer as the `points` of an SVG polygon: along the top, and back along the bottom.
+ * `room` is how many samples the width holds; fewer leave the left side empty. */
+function polygon(layer, room, scale, width, height) {
+	const step = width / Math.max(1, room - 1);
+	const x = i => (width - (layer.length - 1 - i) * step).toFixed(1);
+	const y = value => (height - Math.min(1, value / scale) * height).toFixed(1);
+	const top = layer.map(([ , high ], i) => `${x(i)},${y(high)}`);
+	const bottom = layer.map(([ low ], i) => `${x(i)},${y(low)}`).reverse();
+
+	return [ ...top, ...bottom ].join(' ');
+}
+
+/* How much of all traffic of the window each WAN carried, 0…1; null while there was none */
+function shares(wans) {
+	const sum = values => values.reduce((a, b) => a + Math.max(0, b), 0);
+	const carried = wans.map(wan => sum(wan.rates.rx) + sum(wan.rates.tx));
+	const all = sum(carried);
+
+	return carried.map(value => all > 0 ? value / all : null);
+}
+
+/* ---- the picture and its table ------------------------------------------------------------ */
 
 function svg(tag, attributes, children) {
 	const node = document.createElementNS(SVG, tag);
@@ -35,7 +105,7 @@ function picture(layers, room, scale, title) {
 		x1: 0, x2: WIDTH, y1: HEIGHT * part, y2: HEIGHT * part, 'class': 'mptcp-grid'
 	}));
 	const areas = layers.map((layer, i) => svg('polygon', {
-		points: series.polygon(layer, room, scale, WIDTH, HEIGHT), style: `fill: ${colour(i)}`
+		points: polygon(layer, room, scale, WIDTH, HEIGHT), style: `fill: ${colour(i)}`
 	}));
 
 	return svg('svg', {
@@ -45,7 +115,7 @@ function picture(layers, room, scale, title) {
 }
 
 function row(name, swatch, values, extra) {
-	const { current, average, peak } = series.summary(values);
+	const { current, average, peak } = summary(values);
 
 	return E('tr', { 'class': `tr ${extra ?? ''}`, 'data-key': `row ${name}` }, [
 		E('td', { 'class': 'td' }, [ swatch, name ]),
@@ -59,7 +129,7 @@ function table(wans, values) {
 		E('span', { 'class': 'mptcp-swatch', 'style': `background: ${colour(i)}` }), values[i]));
 
 	if (wans.length > 1)
-		rows.push(row(_('All links'), E('span', { 'class': 'mptcp-swatch' }), series.total(values), 'mptcp-sum'));
+		rows.push(row(_('All links'), E('span', { 'class': 'mptcp-swatch' }), total(values), 'mptcp-sum'));
 
 	return E('table', { 'class': 'table mptcp-rates' }, [
 		E('tr', { 'class': 'tr table-titles' }, heads.map((head, i) =>
@@ -71,12 +141,12 @@ function table(wans, values) {
 /* One direction of all WANs: title, values per WAN */
 function panel(title, wans, values, sampling) {
 	const room = Math.max(2, sampling.points);
-	const scale = series.niceScale(Math.max(0, ...series.total(values)), LEAST_SCALE);
+	const scale = niceScale(Math.max(0, ...total(values)), LEAST_SCALE);
 
 	return E('div', { 'class': 'mptcp-panel', 'data-direction': title }, [
 		E('h4', [ title ]),
 		E('div', { 'class': 'mptcp-plot' }, [
-			picture(series.stack(values), room, scale, title),
+			picture(stack(values), room, scale, title),
 			E('span', { 'class': 'mptcp-scale' }, [ format.rate(scale) ]),
 			E('div', { 'class': 'mptcp-span' }, [
 				E('span', [ _('%s ago').format(format.duration(room * sampling.interval)) ]), E('span', [ _('now') ])
@@ -87,7 +157,7 @@ function panel(title, wans, values, sampling) {
 }
 
 return baseclass.extend({
-	colour,
+	stack, total, niceScale, summary, polygon, shares, colour,
 
 	render(wans, sampling) {
 		return E('div', { 'class': 'mptcp-panels' }, [

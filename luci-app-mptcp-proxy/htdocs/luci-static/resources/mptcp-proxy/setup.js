@@ -1,6 +1,6 @@
 'use strict';
 'require baseclass';
-'require mptcp-proxy.rules as rules';
+'require mptcp-proxy.options as options';
 
 /*
  * What the assistant's answers come to. Pure: answers and the sections there are go in, a list
@@ -38,7 +38,7 @@ function wanChanges(ticked, sections) {
 	const changes = present.filter(s => !ticked.includes(s.interface))
 		.map(s => ({ type: 'wan', name: s['.name'], remove: true }));
 
-	for (const name of ticked.slice(0, rules.MOST_WANS)) {
+	for (const name of ticked.slice(0, options.MAX_WANS)) {
 		const old = present.find(s => s.interface == name);
 
 		changes.push(old
@@ -51,7 +51,7 @@ function wanChanges(ticked, sections) {
 
 /* The peer that the client uses first: it is the one the assistant asks about */
 function firstPeer(sections) {
-	const client = rules.theOne(sections, 'client');
+	const client = options.theOne(sections, 'client');
 	const peers = named(sections, 'peer');
 
 	return list(client?.peer).find(name => peers.includes(name)) ?? peers[0];
@@ -59,7 +59,7 @@ function firstPeer(sections) {
 
 /* While all is switched off, what stands there is the package's example or nobody's any more */
 function isOff(sections) {
-	return sections.some(s => s['.type'] == 'globals' && !rules.isOn('globals', 'enabled', s.enabled));
+	return sections.some(s => s['.type'] == 'globals' && !options.isOn('globals', 'enabled', s.enabled));
 }
 
 /* The peer of the package's example, as it came: nobody's router is behind it */
@@ -83,14 +83,14 @@ function exampleChanges(role, sections) {
 function changes(answers, all) {
 	const clearing = exampleChanges(answers.role, all);
 	const sections = all.filter(s => !clearing.some(change => change.remove && change.name == s['.name']));
-	const only = type => rules.theOne(sections, type)?.['.name'] ?? type;
+	const only = type => options.theOne(sections, type)?.['.name'] ?? type;
 	const secret = { method: answers.method, password: (answers.method == 'none') ? null : answers.password };
 	const port = answers.port || null;
 	const result = [ { type: 'globals', name: only('globals'), options: { enabled: '1' } }, ...clearing ];
 
 	if (answers.role == 'client') {
 		const peer = firstPeer(sections) ?? freeName(sections, 'peer1');
-		const client = rules.theOne(sections, 'client');
+		const client = options.theOne(sections, 'client');
 		const others = list(client?.peer).filter(name => name != peer && named(sections, 'peer').includes(name));
 
 		result.push(
@@ -110,9 +110,9 @@ function changes(answers, all) {
  * While all is switched off that is the package's example, which is of no use to anybody. */
 function beginning(all, found, method) {
 	const sections = isOff(all) ? [] : all;
-	const server = rules.theOne(sections, 'server') ?? {};
+	const server = options.theOne(sections, 'server') ?? {};
 	const peer = sections.find(s => s['.name'] == firstPeer(sections)) ?? {};
-	const role = rules.isOn('server', 'enabled', server.enabled) ? 'server' : 'client';
+	const role = options.isOn('server', 'enabled', server.enabled) ? 'server' : 'client';
 	const far = (role == 'server') ? server : peer;
 	const wans = sections.filter(s => s['.type'] == 'wan').map(s => s.interface);
 

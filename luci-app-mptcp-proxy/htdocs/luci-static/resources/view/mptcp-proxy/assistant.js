@@ -5,12 +5,11 @@
 'require uci';
 'require ui';
 'require mptcp-proxy.agent as agent';
+'require mptcp-proxy.ciphers as ciphers';
 'require mptcp-proxy.fields as fields';
-'require mptcp-proxy.methods as methods';
-'require mptcp-proxy.roles as roles';
-'require mptcp-proxy.rules as rules';
+'require mptcp-proxy.options as options';
+'require mptcp-proxy.sections as sections';
 'require mptcp-proxy.setup as setup';
-'require mptcp-proxy.style';
 
 /*
  * A few questions, and a working configuration. The questions are a form over a plain object;
@@ -19,9 +18,11 @@
 
 const CONFIG = 'mptcp-proxy';
 
+document.head.append(E('link', { 'rel': 'stylesheet', 'href': L.resource('mptcp-proxy/style.css') }));
+
 const callInterfaces = rpc.declare({ object: 'network.interface', method: 'dump', expect: { interface: [] } });
 
-function sections() {
+function configured() {
 	return uci.sections(CONFIG);
 }
 
@@ -57,7 +58,7 @@ function questions(answers, links, engine) {
 	const s = map.section(form.NamedSection, 'answers');
 	const client = { role: 'client' };
 	const server = { role: 'server' };
-	const values = roles.methodValues(engine, [ answers.method ]);
+	const values = sections.methodValues(engine, [ answers.method ]);
 
 	question(s, form.ListValue, 'role', _('What is this router?'), '', { widget: 'radio', orientation: 'vertical', values: [
 		[ 'client', _('The one with the LAN: I have another router or a server outside') ],
@@ -66,39 +67,35 @@ function questions(answers, links, engine) {
 	question(s, form.DynamicList, 'address', _('Address of the other side'),
 		_('The address of the other router or the server; where it has several lines, the address of each.'), {
 			depends: client,
-			validate(name, value) {
-				return (value == null || value.length === 0)
-					? needed(_('This is needed')).call(this, name, value) : fields.check('peer', 'address', value);
-			}
+			datatype: options.datatype('peer', 'address'),
+			validate: needed(_('This is needed'))
 		});
 	question(s, form.Value, 'port', _('Port'), _('The same on both sides.'), {
-		placeholder: String(rules.OPTIONS.peer.port.standard),
-		validate: (name, value) => value == null || value === '' || rules.check('peer', 'port', value)
+		placeholder: String(options.rule('peer', 'port').default),
+		datatype: options.datatype('peer', 'port')
 	});
 	question(s, form.ListValue, 'method', _('Encryption'), _('The same on both sides.'), { values });
 	question(s, fields.Secret, 'password', _('Password'),
 		_('The same on both sides: generate it here and copy it, or enter the other side\'s.'), {
-			depends: roles.wantsPassword(values),
+			depends: sections.wantsPassword(values),
 			validate(name, value) {
-				return methods.checkPassword(this.section.formvalue(name, 'method'), value ?? '', this.section.formvalue(name, 'role') == 'client');
+				return ciphers.checkPassword(this.section.formvalue(name, 'method'), value ?? '', this.section.formvalue(name, 'role') == 'client');
 			}
 		});
 	question(s, form.DynamicList, 'allow', _('Allowed networks'),
 		_('Who may connect, such as 10.1.1.0/24. Needed without encryption.'), {
 			depends: server,
+			datatype: options.datatype('server', 'allow'),
 			validate(name, value) {
-				if (value == null || value.length === 0)
-					return this.section.formvalue(name, 'method') != 'none' || needed(_('Needed where there is no encryption')).call(this, name, value);
-
-				return fields.check('server', 'allow', value);
+				return this.section.formvalue(name, 'method') != 'none' || needed(_('Needed where there is no encryption')).call(this, name, value);
 			}
 		});
 	question(s, fields.Ticks, 'wans', _('Lines to use'),
-		_('Every line to the outside that should carry traffic, up to %d.').format(rules.MOST_WANS), {
+		_('Every line to the outside that should carry traffic, up to %d.').format(options.MAX_WANS), {
 			values: links.map(link => [ link.name, linkText(link) ]),
 			validate(name, value) {
 				return value.length == 0 ? _('Choose at least one line')
-					: value.length <= rules.MOST_WANS || _('The kernel can use %d links at most.').format(rules.MOST_WANS);
+					: value.length <= options.MAX_WANS || _('The kernel can use %d links at most.').format(options.MAX_WANS);
 			}
 		});
 
@@ -136,17 +133,17 @@ return view.extend({
 		if (!loaded)
 			return E('div', { 'class': 'alert-message warning' }, [ _('The settings cannot be read: this login may only look at the status, or the file /etc/config/mptcp-proxy is missing.') ]);
 
-		const lan = [].concat(rules.theOne(sections(), 'client')?.lan ?? rules.OPTIONS.client.lan.standard);
+		const lan = [].concat(options.theOne(configured(), 'client')?.lan ?? options.rule('client', 'lan').default);
 		const links = setup.links(dump, lan);
 
-		this.answers = setup.beginning(sections(), links, methods.RECOMMENDED);
+		this.answers = setup.beginning(configured(), links, ciphers.RECOMMENDED);
 		this.map = questions(this.answers, links, answer.reply?.engine?.name);
 
 		return this.map.render().then(node => E('div', { 'class': 'mptcp-proxy' }, [ node ]));
 	},
 
 	handleSave() {
-		return this.map.save(() => write(setup.changes(this.answers, sections())))
+		return this.map.save(() => write(setup.changes(this.answers, configured())))
 			.then(() => uci.save());
 	},
 

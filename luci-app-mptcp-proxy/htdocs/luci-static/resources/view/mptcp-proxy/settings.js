@@ -3,14 +3,68 @@
 'require form';
 'require uci';
 'require mptcp-proxy.agent as agent';
-'require mptcp-proxy.peers as peers';
-'require mptcp-proxy.roles as roles';
-'require mptcp-proxy.style';
-'require mptcp-proxy.target as target';
-'require mptcp-proxy.wans as wans';
+'require mptcp-proxy.grids as grids';
+'require mptcp-proxy.sections as sections';
 'require mptcp-proxy.words as words';
 
 const CONFIG = 'mptcp-proxy';
+
+document.head.append(E('link', { 'rel': 'stylesheet', 'href': L.resource('mptcp-proxy/style.css') }));
+
+/*
+ * Deep links: a problem on the status page links to settings#SECTION.OPTION. This opens the tab,
+ * in a grid the section's own dialog, and points at the field.
+ */
+
+function activate(node) {
+	const tab = node.closest('[data-tab]')?.getAttribute('data-tab');
+	const head = [ ...document.querySelectorAll('.cbi-tabmenu > li[data-tab]') ].find(li => li.getAttribute('data-tab') == tab);
+
+	head?.querySelector('a').click();
+}
+
+function pointAt(node) {
+	node.classList.add('mptcp-found');
+	node.scrollIntoView({ block: 'center' });
+	node.querySelector('input:not([type="hidden"]), select, textarea, button')?.focus();
+	window.setTimeout(() => node.classList.remove('mptcp-found'), 4000);
+}
+
+function find(root, attribute, value) {
+	return [ ...root.querySelectorAll(`[${attribute}]`) ].find(node => node.getAttribute(attribute) == value);
+}
+
+/* Dialogs are rendered by promises: look again until the field is there */
+function waitFor(attribute, value, tries) {
+	const node = find(document.body, attribute, value);
+
+	if (node)
+		pointAt(node);
+	else if (tries > 0)
+		window.setTimeout(() => waitFor(attribute, value, tries - 1), 100);
+}
+
+function openField(map, hash) {
+	const [ section, option ] = hash.replace('#', '').split('.').map(decodeURIComponent);
+	const type = section ? uci.get(CONFIG, section) : null;
+
+	if (typeof(type) != 'string' && !type)
+		return;
+
+	const id = `cbid.${CONFIG}.${section}.${option}`;
+	const field = find(map.root, 'data-field', id);
+	const row = find(map.root, 'data-sid', section);
+
+	if (field) {
+		activate(field);
+		pointAt(field);
+	}
+	else if (row) {
+		activate(row);
+		row.querySelector('.cbi-button-edit')?.click();
+		waitFor('data-field', id, 30);
+	}
+}
 
 return view.extend({
 	load() {
@@ -32,15 +86,15 @@ return view.extend({
 			_('TCP connections of the LAN ride all links at once, through a server that puts them together again.'));
 
 		map.tabbed = true;
-		roles.globals(map);
-		roles.client(map);
-		roles.server(map, engine);
-		peers.add(map, engine);
-		wans.add(map);
+		sections.globals(map);
+		sections.client(map);
+		sections.server(map, engine);
+		grids.peers(map, engine);
+		grids.wans(map);
 
 		return map.render().then(node => {
-			window.setTimeout(() => target.show(map, window.location.hash), 0);
-			window.addEventListener('hashchange', () => target.show(map, window.location.hash));
+			window.setTimeout(() => openField(map, window.location.hash), 0);
+			window.addEventListener('hashchange', () => openField(map, window.location.hash));
 
 			return E('div', { 'class': 'mptcp-proxy' }, [
 				answer.trouble ? E('div', { 'class': 'alert-message warning' }, [

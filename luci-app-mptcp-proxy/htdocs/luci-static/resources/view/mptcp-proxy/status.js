@@ -3,15 +3,15 @@
 'require poll';
 'require ui';
 'require mptcp-proxy.agent as agent';
-'require mptcp-proxy.cards as cards';
 'require mptcp-proxy.connections as connections';
 'require mptcp-proxy.dialogs as dialogs';
 'require mptcp-proxy.format as format';
 'require mptcp-proxy.graph as graph';
 'require mptcp-proxy.morph as morph';
-'require mptcp-proxy.parts as parts';
-'require mptcp-proxy.style';
+'require mptcp-proxy.status_parts as parts';
 'require mptcp-proxy.words as words';
+
+document.head.append(E('link', { 'rel': 'stylesheet', 'href': L.resource('mptcp-proxy/style.css') }));
 
 /* Seconds; the agent answers from memory */
 const INTERVAL = 3;
@@ -65,14 +65,14 @@ return view.extend({
 		const word = words.trouble(this.trouble.trouble);
 
 		return E('div', { 'class': 'mptcp-banner', 'data-key': 'banner' }, [
-			cards.pill(word),
+			parts.pill(word),
 			E('span', { 'class': 'mptcp-reason' }, [ `${word.reason} ${this.trouble.trouble == 'failed' ? this.trouble.detail : ''}` ])
 		]);
 	},
 
 	renderBanner(status) {
 		return E('div', { 'class': 'mptcp-banner', 'data-key': 'banner', 'data-state': status.state }, [
-			cards.pill(words.state(status.state)),
+			parts.pill(words.state(status.state)),
 			E('span', { 'class': 'mptcp-reason' }, [ status.reason ]),
 			E('span', { 'class': 'mptcp-since' }, [ _('for %s').format(format.duration(status.time - status.since)) ]),
 			E('span', { 'class': 'mptcp-buttons' }, [
@@ -95,7 +95,7 @@ return view.extend({
 
 		return [
 			parts.problems(status),
-			status.wans.length ? cards.render(status.wans, status.time)
+			status.wans.length ? parts.cards(status)
 				: E('p', { 'class': 'mptcp-none' }, [ E('em', [ _('No link is configured.') ]) ]),
 			status.wans.length ? section(_('Traffic'), graph.render(status.wans, status.sampling)) : '',
 			section(_('Connections'), this.list

@@ -1,9 +1,8 @@
 'use strict';
 'require baseclass';
 'require mptcp-proxy.agent as agent';
-'require mptcp-proxy.cards as cards';
 'require mptcp-proxy.format as format';
-'require mptcp-proxy.style';
+'require mptcp-proxy.status_parts as parts';
 'require mptcp-proxy.words as words';
 
 /*
@@ -12,9 +11,11 @@
  */
 const PATIENCE = 2000;
 
+document.head.append(E('link', { 'rel': 'stylesheet', 'href': L.resource('mptcp-proxy/style.css') }));
+
 function line(wan) {
 	return E('div', { 'data-wan': wan.name }, [
-		cards.pill(words.wan(wan)),
+		parts.pill(words.wan(wan)),
 		E('strong', [ wan.interface ]),
 		E('span', [ `↓ ${format.rate(wan.rx_rate)}  ↑ ${format.rate(wan.tx_rate)}` ])
 	]);
@@ -36,7 +37,7 @@ return baseclass.extend({
 		const word = status ? words.state(status.state) : words.trouble(answer.trouble);
 
 		return E('div', { 'class': 'mptcp-proxy mptcp-widget' }, [
-			cards.pill(word),
+			parts.pill(word),
 			E('span', { 'class': 'mptcp-reason' }, [ status ? status.reason : word.reason ]),
 			E('a', { 'href': L.url('admin/services/mptcp-proxy/status') }, [ _('Open') ]),
 			E('div', { 'class': 'mptcp-widget-wans' }, status ? status.wans.map(line) : [])

@@ -1,21 +1,10 @@
 'use strict';
 'require baseclass';
+'require mptcp-proxy.schema as schema';
 
 /*
  * Shadowsocks methods and their passwords. Pure, but for the random numbers handed in.
- * tests/luci holds the lists and the keys against the agent's engines.
  */
-
-const AEAD = [ 'aes-128-gcm', 'aes-192-gcm', 'aes-256-gcm', 'chacha20-ietf-poly1305', 'xchacha20-ietf-poly1305' ];
-const AEAD_2022 = [ '2022-blake3-aes-128-gcm', '2022-blake3-aes-256-gcm', '2022-blake3-chacha20-poly1305' ];
-
-const ENGINES = {
-	'sing-box': [ 'none', ...AEAD, ...AEAD_2022 ],
-	'shadowsocks-rust': [ 'none', ...AEAD.filter(method => !/192|^x/.test(method)), ...AEAD_2022 ],
-	'shadowsocks-libev': [ 'none', ...AEAD ]
-};
-
-const ALL = ENGINES['sing-box'];
 
 /* Every engine knows it, it is quick without AES hardware, and it wants no special key */
 const RECOMMENDED = 'chacha20-ietf-poly1305';
@@ -25,15 +14,12 @@ const CONTROL = /\p{C}/u;
 
 /* The methods of an engine; all where it is unknown, as it is while the agent is not running */
 function offered(engine) {
-	return ENGINES[engine] ?? ALL;
+	return schema.METHODS[engine] ?? [ ...new Set(Object.values(schema.METHODS).flat()) ];
 }
 
 /* Bytes of the key that a method needs; 0 where any text will do (SIP022, section 2.1) */
 function keyBytes(method) {
-	if (!method.startsWith('2022-'))
-		return 0;
-
-	return method.includes('aes-128') ? 16 : 32;
+	return Object.hasOwn(schema.KEY_BYTES, method) ? schema.KEY_BYTES[method] : 0;
 }
 
 /* Bytes behind a base64 text, -1 where it is none */
@@ -48,7 +34,7 @@ function bytesOf(text) {
  * have several keys, KEY:KEY (SIP022-2). */
 function checkPassword(method, password, several) {
 	const bytes = keyBytes(method);
-	const keys = (several && method.includes('aes')) ? password.split(':') : [ password ];
+	const keys = (several && schema.SEVERAL_KEYS.includes(method)) ? password.split(':') : [ password ];
 
 	if (method == 'none')
 		return true;
@@ -70,4 +56,4 @@ function generate(method, random) {
 	return btoa(String.fromCharCode(...random(keyBytes(method) || 18)));
 }
 
-return baseclass.extend({ ENGINES, RECOMMENDED, offered, keyBytes, checkPassword, generate });
+return baseclass.extend({ RECOMMENDED, offered, keyBytes, checkPassword, generate });

@@ -3,8 +3,8 @@
 'require form';
 'require uci';
 'require mptcp-proxy.fields as fields';
-'require mptcp-proxy.methods as methods';
-'require mptcp-proxy.rules as rules';
+'require mptcp-proxy.ciphers as ciphers';
+'require mptcp-proxy.options as options';
 
 /*
  * The sections of which there is one: what holds for the whole router, and its two roles.
@@ -19,7 +19,7 @@ const Single = form.TypedSection.extend({
 
 	/* the one the agent takes */
 	cfgsections() {
-		return [ rules.theOne(uci.sections(CONFIG), this.sectiontype)?.['.name'] ?? this.sectiontype ];
+		return [ options.theOne(uci.sections(CONFIG), this.sectiontype)?.['.name'] ?? this.sectiontype ];
 	},
 
 	parse() {
@@ -51,21 +51,16 @@ function globals(map) {
 	fields.add(s, 'globals', 'enabled', _('Enabled'),
 		_('Off takes everything back: the router is then as if the package were not installed.'), { rmempty: false });
 	fields.add(s, 'globals', 'engine', _('Proxy program'),
-		_('Automatic takes the first one that is installed.'), { values: [
-			[ 'auto', _('Automatic') ], [ 'sing-box', 'sing-box' ],
-			[ 'shadowsocks-rust', 'shadowsocks-rust' ], [ 'shadowsocks-libev', 'shadowsocks-libev' ]
-		] });
+		_('Automatic takes the first one that is installed.'), { texts: { auto: _('Automatic') } });
 	fields.add(s, 'globals', 'redirect', _('Redirection by'),
-		_('What turns connections of the LAN into the proxy. Automatic is right on every current OpenWrt.'), { values: [
-			[ 'auto', _('Automatic') ], [ 'nftables', 'nftables' ], [ 'iptables', 'iptables' ]
-		] });
+		_('What turns connections of the LAN into the proxy. Automatic is right on every current OpenWrt.'), { texts: { auto: _('Automatic') } });
 	fields.add(s, 'globals', 'buffers', _('TCP buffers'),
 		_('auto makes them as large as the links together need; off leaves them alone; a number is a limit in bytes. Too small ones do not carry the sum, too large ones make the change-over after a failure slower.'),
 		{ placeholder: 'auto' });
 	fields.add(s, 'globals', 'log_level', _('System log'),
-		_('How much the agent writes to the system log.'), { values: [
-			[ 'error', _('Errors only') ], [ 'warning', _('Warnings too') ], [ 'info', _('Every change it makes') ], [ 'debug', _('Everything') ]
-		] });
+		_('How much the agent writes to the system log.'), { texts: {
+			error: _('Errors only'), warning: _('Warnings too'), info: _('Every change it makes'), debug: _('Everything')
+		} });
 }
 
 function client(map) {
@@ -99,9 +94,9 @@ function client(map) {
 	fields.add(s, 'client', 'lan', _('Networks to serve'),
 		_('The networks whose connections go through the proxy: usually only lan.'), { depends: on });
 	fields.add(s, 'client', 'when_down', _('While no peer answers'),
-		_('What the LAN gets meanwhile: the Internet over one link, or nothing, so that nothing leaves past the proxy.'), { depends: on, values: [
-			[ 'bypass', _('Internet without proxy') ], [ 'block', _('No Internet') ]
-		] });
+		_('What the LAN gets meanwhile: the Internet over one link, or nothing, so that nothing leaves past the proxy.'), { depends: on, texts: {
+			bypass: _('Internet without proxy'), block: _('No Internet')
+		} });
 	fields.add(s, 'client', 'bypass', _('Leave alone'),
 		_('Addresses or networks that are reached without the proxy, such as 203.0.113.0/24. The LAN itself, the router and the peers always are.'), { depends: on });
 	fields.add(s, 'client', 'local_port', _('Local port'),
@@ -114,7 +109,7 @@ function client(map) {
 
 /* The methods an engine has, and the one that is configured even where the engine has it not */
 function methodValues(engine, present) {
-	const offered = methods.offered(engine);
+	const offered = ciphers.offered(engine);
 	const extra = present.filter(method => method && !offered.includes(method));
 	const text = method => (method == 'none') ? _('none (not encrypted)')
 		: offered.includes(method) ? method : _('%s (not known to %s)').format(method, engine);
@@ -143,7 +138,7 @@ function secrets(s, kind, engine, condition, more) {
 			...more,
 			depends: wantsPassword(values, condition),
 			validate(name, value) {
-				return methods.checkPassword(this.section.formvalue(name, 'method') || 'none', value ?? '', kind == 'peer');
+				return ciphers.checkPassword(this.section.formvalue(name, 'method') || 'none', value ?? '', kind == 'peer');
 			}
 		});
 }
@@ -163,10 +158,7 @@ function server(map, engine) {
 			validate(name, value) {
 				const open = (this.section.formvalue(name, 'method') || 'none') == 'none';
 
-				if (value == null || value.length === 0)
-					return !open || (this.formvalue(name) ?? []).length > 0 || _('Needed where there is no encryption');
-
-				return fields.check('server', 'allow', value);
+				return !open || (value ?? '').length > 0 || (this.formvalue(name) ?? []).length > 0 || _('Needed where there is no encryption');
 			}
 		});
 	fields.add(s, 'server', 'listen', _('Listen on'),
