@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import groupby
 from typing import Any
@@ -28,7 +29,11 @@ class Applier:
     """``work`` runs a call in the worker thread."""
 
     def __init__(
-        self, machine: Machine, services: Services, work: Callable[..., Awaitable[Any]]
+        self,
+        machine: Machine,
+        services: Services,
+        work: Callable[..., Awaitable[Any]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._machine = machine
         self._services = services
@@ -36,7 +41,7 @@ class Applier:
         self._restoring: Problem | None = None
         self._settled = False
         """What a former configuration had changed is put back."""
-        self.retries = Retries()
+        self.retries = Retries(clock)
 
     def unsettle(self) -> None:
         """Another configuration: something may have to be put back."""

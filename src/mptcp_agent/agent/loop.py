@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,10 +31,13 @@ from ..core.state import KERNEL_PARTS, Part, Process
 from ..core.view import View
 from ..errors import ServiceError
 from ..monitor.hostnames import Names
+from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.monitor import Monitor
 from ..monitor.sampler import Sampler
+from ..system.engines.trial import EngineBuilds
 from ..system.files import STATE_DIRECTORY
 from ..system.netlink.events import NetlinkEvents
+from ..system.resolver import resolve
 from ..system.ubus.bus import Bus
 from .applier import Applier
 from .capabilities import engine_builds, find_builds, find_capabilities, read_config
@@ -55,24 +60,47 @@ RECONNECT, WATCH_START, FAULT_PAUSE = 0.5, 0.1, 1.0
 HANDOVER = f"{STATE_DIRECTORY}/handover"
 
 
+@dataclass(frozen=True)
+class Edge:
+    """What the agent stands on: the real things, others in tests. ``events`` makes a listener
+    to netlink; ``clock`` gives seconds and never goes back, ``unix`` the time of day."""
+
+    machine: Machine = field(default_factory=Machine)
+    engines: EngineBuilds = field(default_factory=lambda: engine_builds(STATE_DIRECTORY))
+    kernel: Kernel = KERNEL
+    events: Callable[[], NetlinkEvents] = NetlinkEvents
+    resolve: Callable[[str], tuple[str, ...]] = resolve
+    clock: Callable[[], float] = time.monotonic
+    unix: Callable[[], float] = time.time
+
+
 class Agent:
     """One router's agent. ``run`` returns when it is told to stop."""
 
-    def __init__(self, schema: Schema, socket_path: str | None = None) -> None:
+    def __init__(self, schema: Schema, bus: Bus, edge: Edge | None = None) -> None:
+        edge = edge or Edge()
+        clock = edge.clock
         self._schema = schema
-        self._bus = Bus(socket_path)
-        self._schedule = Schedule()
+        self._bus = bus
+        self._events = edge.events
+        self._schedule = Schedule(clock)
         request = self._schedule.request
-        self.publisher = Publisher(self._bus, self.view, self.preview, self.reload)
-        self._daemons = Daemons(self._bus, schema, request, self.publisher.register)
-        self._machine = Machine()
-        self._engines = engine_builds(STATE_DIRECTORY)
+        self.publisher = Publisher(bus, self.view, self.preview, self.reload, clock, edge.unix)
+        self._daemons = Daemons(bus, schema, request, self.publisher.register)
+        self._machine = edge.machine
+        self._engines = edge.engines
         self._worker = ThreadPoolExecutor(1, "kernel")
-        self._names = Names(request, lambda: self._configuration.look_again())
+        self._names = Names(
+            request, lambda: self._configuration.look_again(), ask=edge.resolve
+        )
         self._configuration = Configuration(self._named, self._find, self._in_force)
-        self._applier = Applier(self._machine, self._daemons.services, self._work)
-        self._monitor = Monitor(request, self._applier.restart_redirector)
-        self._sampler = Sampler(self._machine.redirected, self._monitor.connections_opened)
+        self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
+        self._monitor = Monitor(
+            request, self._applier.restart_redirector, edge.kernel, clock, edge.unix
+        )
+        self._sampler = Sampler(
+            self._machine.redirected, self._monitor.connections_opened, edge.kernel, clock
+        )
         self._snapshots = Snapshots(
             self._daemons,
             self._monitor,
@@ -102,7 +130,7 @@ class Agent:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         Path(HANDOVER).unlink(missing_ok=True)  # it was meant for the agent before this one
 
-        events = NetlinkEvents()
+        events = self._events()
         for descriptor in events.filenos():
             loop.add_reader(descriptor, self._heard, events)
         background = (

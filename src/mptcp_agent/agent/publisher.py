@@ -32,16 +32,24 @@ class Publisher:
     """Handlers answer from memory (``connections``: from one read of the kernel)."""
 
     def __init__(
-        self, bus: Bus, view: Callable[[], View], preview: Preview, reload: Callable[[], None]
+        self,
+        bus: Bus,
+        view: Callable[[], View],
+        preview: Preview,
+        reload: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        unix: Callable[[], float] = time.time,
     ) -> None:
         self._bus = bus
         self._view = view
         self._preview = preview
         self._reload = reload
+        self._clock = clock
+        self._unix = unix
         self._asked_at = float("-inf")
         self._state: State | None = None
         self._reason = ""
-        self._since = time.time()
+        self._since = self._unix()
         self._wans: dict[str, str] = {}
         self._peer: str | None = None
         self.history: deque[Event] = deque(maxlen=HISTORY)
@@ -63,10 +71,10 @@ class Publisher:
 
     def status(self) -> dict[str, Any]:
         """True at this moment; the history is told at the end of the turn that is under way."""
-        self._asked_at = time.monotonic()
+        self._asked_at = self._clock()
         view = self._view()
         state, reason = status.judge(view)
-        now = time.time()
+        now = self._unix()
         since = self._since if state == self._state else now
         return status.document(view, now, state, reason, since, self.history)
 
@@ -89,7 +97,7 @@ class Publisher:
 
     def watched(self) -> bool:
         """Whether somebody is looking at the status."""
-        return time.monotonic() - self._asked_at < WATCHED
+        return self._clock() - self._asked_at < WATCHED
 
     # --- Changes ---------------------------------------------------------------------------
 
@@ -97,7 +105,7 @@ class Publisher:
         """Compare with what was told last, and tell what is new."""
         state, reason = status.judge(view)
         if state != self._state:
-            self._since = time.time()
+            self._since = self._unix()
             self._tell("state", self._state or "", state, reason)
             self._bus.send(f"{OBJECT}.state", {"state": state, "reason": reason})
         self._state, self._reason = state, reason
@@ -123,7 +131,7 @@ class Publisher:
             self.publish(view)
 
     def _tell(self, what: str, before: str, after: str, reason: str) -> None:
-        self.history.appendleft(Event(time.time(), what, before, after, reason))
+        self.history.appendleft(Event(self._unix(), what, before, after, reason))
         log.info(
             "%s: %s%s%s",
             what,

@@ -68,8 +68,6 @@ def _needs_root() -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ..agent.loop import Agent
-
     _needs_root()
     # procd sends both streams to syslog, which adds the time and takes stderr for errors.
     told, failed = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
@@ -78,13 +76,16 @@ def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(message)s", handlers=(told, failed)
     )
-    asyncio.run(_agent(Agent, options.socket))
+    asyncio.run(_agent(options.socket))
     return 0
 
 
-async def _agent(factory: Callable[..., Any], socket_path: str | None) -> None:
+async def _agent(socket_path: str | None) -> None:
     # Made inside the loop: its event belongs to it.
-    await factory(load_schema("mptcp-proxy"), socket_path).run()
+    from ..agent.loop import Agent
+    from ..system.ubus.bus import Bus
+
+    await Agent(load_schema("mptcp-proxy"), Bus(socket_path)).run()
 
 
 def _status(options: argparse.Namespace) -> int:
