@@ -183,7 +183,7 @@ $(OLDEST)/.ready: tests/requirements-oldest.txt | packages
 	@tests/setup.sh venv $(OLDEST) tests/requirements-oldest.txt
 	@touch $@
 
-build/bin/.ready: tests/requirements-singbox.txt .venv/.ready
+build/bin/.ready: tests/requirements-singbox.txt | .venv/.ready
 	@tests/setup.sh sing-box build/bin
 	@touch $@
 
