@@ -117,7 +117,7 @@ sys.modules["jsonschema"] = sys.modules["iptc"] = None
 from pathlib import Path
 from mptcp_agent.checks import _validation
 from mptcp_agent.system.firewall.iptables import Iptables
-from mptcp_agent.validation import check_generated
+from mptcp_agent.cli.validation import check_generated
 print(*_validation(), *check_generated(Path({str(tmp_path)!r})))
 print(Iptables().available())
 """
