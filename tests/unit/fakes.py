@@ -402,7 +402,7 @@ class FakeKernel:
             through=self._through,
             calls=self._calls,
             tcp_sockets=self._tcp_sockets,
-            backlog=lambda port: self.waiting,
+            backlog=self._backlog,
             destroy=self._destroy,
             tcp_opened=lambda: self.opened,
             link_bytes=lambda: dict(self.links),
@@ -425,6 +425,11 @@ class FakeKernel:
         for one in self._kept.pop(address, []):
             one.close()
 
+    def held(self, address: str) -> int:
+        """Connections of probes that are still open."""
+        self._kept[address] = [*filter(_open, self._kept.get(address, ()))]
+        return len(self._kept[address])
+
     def end(self, pid: int) -> None:
         """A process ends; who watches it hears of that."""
         self.processes.discard(pid)
@@ -445,7 +450,7 @@ class FakeKernel:
         if outcome != "answered":
             return outcome, None
         near, far = socket.socketpair()
-        self._kept.setdefault(address, []).append(far)
+        self._kept[address] = [*filter(_open, self._kept.get(address, ())), far]
         self._repeated = self.ways.get((device, address), Way()).repeated
         return "answered", near
 
@@ -476,6 +481,9 @@ class FakeKernel:
             for s in self.sockets
             if local_port in (0, s.local_port) and remote_port in (0, s.remote_port)
         ]
+
+    def _backlog(self, port: int) -> int:
+        return self.waiting
 
     def _destroy(self, sock: TcpSocket) -> bool:
         self.destroyed.append(sock)
@@ -529,3 +537,14 @@ class FakeKernel:
 
     def closes(self, *cookies: int) -> None:
         self.sockets = [s for s in self.sockets if s.cookie not in cookies]
+
+
+def _open(far: socket.socket) -> bool:
+    """Whether the other end is still held; else this one is closed as well."""
+    try:
+        held = far.recv(1, socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        held = True
+    if not held:
+        far.close()
+    return held
