@@ -43,7 +43,14 @@ def test_only_settings_this_kernel_has() -> None:
 
 @pytest.mark.parametrize(
     ("everywhere", "device", "planned"),
-    [("0", "0", None), ("0", "1", "2"), ("0", "2", "2"), ("1", "0", "2"), ("2", "0", None)],
+    [
+        ("0", "0", None),
+        ("0", "1", "2"),
+        ("0", "2", "2"),
+        ("1", "0", "2"),
+        ("2", "0", None),
+        ("2", "1", None),
+    ],
 )
 def test_rp_filter_only_where_it_is_strict(
     everywhere: str, device: str, planned: str | None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..core.health import presumed
+
 Document = Mapping[str, Any]  # a reply that fits its schema
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
@@ -108,9 +110,7 @@ def _wans(wans: Iterable[Document], paint: Painter) -> Iterator[str]:
     states = [("STATE", "bold")]
     for wan in wans:
         health = wan["health"]
-        shown = "off" if wan["role"] == "off" else health["state"]
-        if shown == "unknown" and wan["up"]:
-            shown = "up"
+        shown = "off" if wan["role"] == "off" else presumed(health["state"], wan["up"])
         rows.append(
             (
                 wan["name"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .config import Config
-from .network.wans import WanLink
+from .network.wans import WanLink, names_by_address
 from .sockets import TcpSocket, TcpState
 
 Role = Literal["client", "server"]
@@ -89,7 +89,7 @@ def _grouped(
 
 def document(found: Iterable[Proxied], wans: Iterable[WanLink]) -> dict[str, Any]:
     """The reply of ``connections``, the busiest first."""
-    names = {a.address: w.name for w in wans for a in w.addresses}
+    names = names_by_address(wans)
     rows = sorted((_row(p, names) for p in found), key=lambda r: -(r["rx_bytes"] + r["tx_bytes"]))
     return {"total": len(rows), "connections": rows[:MOST]}
 

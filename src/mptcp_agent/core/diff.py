@@ -16,7 +16,7 @@ links), so each step leaves the router in a working state:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -36,24 +36,30 @@ class Change:
 
 def diff(observed: RouterState, planned: RouterState) -> tuple[Change, ...]:
     """All changes from observed to planned, in order; empty where nothing differs."""
+    switched_off = _without_stray_jumps(observed.firewalls, planned.firewalls)
+    # A default route's gateway must be reachable when it is added: networks come first.
+    routes = sorted(planned.routes, key=lambda r: r.gateway is not None)
     return (
-        *_switch_off(observed, planned),
-        *_sysctls(observed, planned),
-        *_limits(observed, planned),
-        *_files(observed, planned),
+        *_stale(observed.firewalls, planned.firewalls, lambda x: x.backend),
+        *_keyed(observed.firewalls, switched_off, lambda x: x.backend),
+        *_keyed(observed.sysctls, planned.sysctls, lambda x: x.key),
+        *_limits(observed.limits, planned.limits),
+        *_keyed(observed.files, planned.files, lambda x: x.path),
         *_removed(observed.endpoints, planned.endpoints),
-        *_routes(observed, planned),
+        *_keyed(observed.routes, routes, _place),
         *_added(observed.rules, planned.rules),
         *_removed(observed.rules, planned.rules),
-        *_stale_routes(observed, planned),
+        *_stale(observed.routes, planned.routes, _place),
         *_added(observed.endpoints, planned.endpoints),
-        *_firewalls(observed, planned),
-        *_processes(observed, planned),
-        *_stale_files(observed, planned),
+        *_keyed(switched_off, planned.firewalls, lambda x: x.backend),
+        # procd is told of all instances at once and compares them itself.
+        *_keyed(observed.processes, planned.processes, lambda x: x.name),
+        *_stale(observed.processes, planned.processes, lambda x: x.name),
+        *_stale(observed.files, planned.files, lambda x: x.path),
     )
 
 
-_T = TypeVar("_T", Endpoint, Rule)
+_T = TypeVar("_T", bound=Item)
 
 
 def _added(old: Iterable[_T], new: Iterable[_T]) -> Iterator[Change]:
@@ -66,81 +72,40 @@ def _removed(old: Iterable[_T], new: Iterable[_T]) -> Iterator[Change]:
     return (Change("remove", item) for item in old if item not in keep)
 
 
-def _switch_off(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    """Take out jumps that are not planned, and back ends that are not planned at all."""
-    wanted = {f.backend: f for f in planned.firewalls}
-    for now in observed.firewalls:
-        plan = wanted.get(now.backend)
-        if plan is None:
-            yield Change("remove", now)
-        elif now.redirect and now.redirect.jumps and not (plan.redirect and plan.redirect.jumps):
-            yield Change("set", replace(now, redirect=replace(now.redirect, jumps=())), old=now)
+def _keyed(old: Iterable[_T], new: Iterable[_T], key: Callable[[_T], object]) -> Iterator[Change]:
+    """What there is one of for each key: the new one takes the place of the old one."""
+    had = {key(item): item for item in old}
+    for item in new:
+        now = had.get(key(item))
+        if now != item:
+            yield Change("set", item, old=now)
 
 
-def _firewalls(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    had = {f.backend: f for f in observed.firewalls}
-    for plan in planned.firewalls:
-        now = had.get(plan.backend)
-        if (
-            now
-            and now.redirect
-            and now.redirect.jumps
-            and not (plan.redirect and plan.redirect.jumps)
-        ):
-            now = replace(now, redirect=replace(now.redirect, jumps=()))
-        if now != plan:
-            yield Change("set", plan, old=now)
+def _stale(old: Iterable[_T], new: Iterable[_T], key: Callable[[_T], object]) -> Iterator[Change]:
+    """What there is under keys that are not planned."""
+    keep = {key(item) for item in new}
+    return (Change("remove", item) for item in old if key(item) not in keep)
 
 
-def _sysctls(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    now = {s.key: s for s in observed.sysctls}
-    for plan in planned.sysctls:
-        if now.get(plan.key) != plan:
-            yield Change("set", plan, old=now.get(plan.key))
-
-
-def _limits(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    if planned.limits is not None and planned.limits != observed.limits:
-        yield Change("set", planned.limits, old=observed.limits)
-
-
-def _files(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    now = {f.path: f for f in observed.files}
-    for plan in planned.files:
-        if now.get(plan.path) != plan:
-            yield Change("set", plan, old=now.get(plan.path))
-
-
-def _stale_files(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    keep = {f.path for f in planned.files}
-    return (Change("remove", f) for f in observed.files if f.path not in keep)
-
-
-def _key(route: Route) -> tuple[int, str]:
+def _place(route: Route) -> tuple[int, str]:
     """What makes two routes the same slot of a table: the kernel replaces within it."""
     return (route.table, route.destination)
 
 
-def _routes(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    now = {_key(r): r for r in observed.routes}
-    # A default route's gateway must be reachable when it is added: networks come first.
-    for plan in sorted(planned.routes, key=lambda r: r.gateway is not None):
-        if now.get(_key(plan)) != plan:
-            yield Change("set", plan, old=now.get(_key(plan)))
+def _without_stray_jumps(
+    observed: tuple[Firewall, ...], planned: tuple[Firewall, ...]
+) -> tuple[Firewall, ...]:
+    """Of the firewalls that stay what is left when jumps that are not planned are taken out."""
+    wanted = {f.backend: bool(f.redirect and f.redirect.jumps) for f in planned}
+    return tuple(
+        replace(f, redirect=replace(f.redirect, jumps=()))
+        if f.redirect and not wanted[f.backend]
+        else f
+        for f in observed
+        if f.backend in wanted
+    )
 
 
-def _stale_routes(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    keep = {_key(r) for r in planned.routes}
-    return (Change("remove", r) for r in observed.routes if _key(r) not in keep)
-
-
-def _processes(observed: RouterState, planned: RouterState) -> Iterator[Change]:
-    """procd is told of all instances at once and diffs them itself; a change is per instance."""
-    now = {p.name: p for p in observed.processes}
-    plan = {p.name: p for p in planned.processes}
-    for name, process in plan.items():
-        if now.get(name) != process:
-            yield Change("set", process, old=now.get(name))
-    for name, process in now.items():
-        if name not in plan:
-            yield Change("remove", process)
+def _limits(observed: Limits | None, planned: Limits | None) -> Iterator[Change]:
+    if planned is not None and planned != observed:
+        yield Change("set", planned, old=observed)

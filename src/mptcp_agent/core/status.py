@@ -83,11 +83,7 @@ def _lacking(view: View) -> str:
         first = config.client_peers[0].name
         if view.plan.choice.peer.name != first:
             return f"peer {first} does not answer, {view.plan.choice.peer.name} is in use"
-    if (
-        config
-        and config.server
-        and not view.snapshot.runs("server")
-    ):
+    if config and config.server and not view.snapshot.runs("server"):
         return _first_error(view) or "the proxy server does not run"
     return _first_error(view)
 

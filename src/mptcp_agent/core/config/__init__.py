@@ -69,6 +69,11 @@ class Wan:
     probe_fail: int
     probe_recover: int
 
+    @property
+    def off(self) -> bool:
+        """Configured, and not to be used."""
+        return self.role == "off"
+
 
 @dataclass(frozen=True)
 class Config:

@@ -47,7 +47,7 @@ def _problems(config: Config, firewall: Values) -> Iterator[Problem]:
     sections = _ordered(firewall)
     if config.server:
         server = config.server
-        wans = [w.interface for w in config.wans if w.role != "off"]
+        wans = [w.interface for w in config.wans if not w.off]
         for zone, names in _by_zone(_rejecting(sections, wans, server.port)):
             yield Problem(
                 f"{PACKAGE}.{server.name}.port",

@@ -27,6 +27,11 @@ class PathHealth:
     cause: str = ""
 
 
+def presumed(state: PathState, link_up: bool) -> PathState:
+    """What to call it: where no probe has told yet, a link that is up counts as up."""
+    return "up" if state == "unknown" and link_up else state
+
+
 @dataclass(frozen=True)
 class Health:
     """Everything known at one moment.

@@ -63,6 +63,11 @@ class WanLink:
         return self.section.name
 
     @property
+    def in_use(self) -> bool:
+        """What is planned goes over it: it is up, and not switched off."""
+        return self.up and not self.section.off
+
+    @property
     def table(self) -> int:
         return TABLE_FIRST_WAN + self.slot
 
@@ -84,7 +89,7 @@ def wan_links(config: Config, facts: Facts, rules: Iterable[Rule] = ()) -> tuple
     links = [_link(wan, index, facts) for index, wan in enumerate(config.wans)]
     owners: dict[str, str] = {}
     for link in sorted(links, key=lambda w: (w.device not in tables, w.index)):
-        if link.device and link.section.role != "off":
+        if link.device and not link.section.off:
             reason = _claim(link, owners)
             if reason:
                 links[link.index] = replace(link, addresses=(), up=False, reason=reason)
@@ -114,7 +119,7 @@ def _with_slots(links: Iterable[WanLink], tables: Mapping[str, set[int]]) -> lis
     links = list(links)
     slots: dict[int, int] = {}
     for link in links:
-        if link.up and link.section.role != "off":
+        if link.in_use:
             had = {t - TABLE_FIRST_WAN for t in tables.get(link.device or "", ())}
             free = had & set(SLOTS) - set(slots.values())
             if free:
@@ -174,6 +179,11 @@ def _addresses(device: str, facts: Facts) -> Iterable[WanAddress]:
         address, _, prefix = text.partition("/")
         gateway = next((g for g in gateways if family(g) == fam), None)
         yield WanAddress(address, int(prefix), gateway)
+
+
+def names_by_address(wans: Iterable[WanLink]) -> dict[str, str]:
+    """Which WAN an address of this router belongs to, by its section's name."""
+    return {a.address: w.name for w in wans for a in w.addresses}
 
 
 def local_networks(facts: Facts, wans: Iterable[WanLink]) -> tuple[str, ...]:

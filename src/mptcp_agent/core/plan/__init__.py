@@ -28,6 +28,7 @@ from .sysctls import sysctls
 #: subflows leaves the third WAN idle.
 LIMITS = Limits(subflows=8, add_addr_accepted=8)
 
+
 @dataclass(frozen=True)
 class Plan:
     """The router as it should be, and the choices that led there (for the status)."""
@@ -195,16 +196,11 @@ def _notes(
                     f"there is no network interface '{name}'",
                     f"interfaces are: {', '.join(i.name for i in facts.interfaces) or 'none'}",
                 )
-    if not any(w.section.role != "off" for w in wans):
+    if all(w.section.off for w in wans):
         note("wan", "no wan section in use", "add one for each link")
     v4, v6 = used_families(config, peers)
     for wan in wans:
-        if (
-            (v4 or v6)
-            and wan.up
-            and wan.section.role != "off"
-            and not any((v4, v6)[a.family == 6] for a in wan.addresses)
-        ):
+        if (v4 or v6) and wan.in_use and not any((v4, v6)[a.family == 6] for a in wan.addresses):
             kind = "IPv4" if v4 else "IPv6"
             note(
                 f"{wan.name}.interface",

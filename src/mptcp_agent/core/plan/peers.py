@@ -77,10 +77,7 @@ def usable_wans(wans: tuple[WanLink, ...], health: Health, address: str) -> list
     able = [
         w
         for w in wans
-        if w.up
-        and w.section.role != "off"
-        and w.address(family(address))
-        and health.usable(w.name, address)
+        if w.in_use and w.address(family(address)) and health.usable(w.name, address)
     ]
 
     def rank(wan: WanLink) -> tuple[bool, bool, int]:
@@ -142,10 +139,10 @@ def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str,
     def alive(wan: WanLink) -> bool:
         return any(wan.address(family(a)) and health.usable(wan.name, a) for a in addresses)
 
-    up = [w for w in wans if w.up and w.section.role != "off"]
-    if not addresses or not any(map(alive, up)):
+    used = [w for w in wans if w.in_use]
+    if not addresses or not any(map(alive, used)):
         return set()
-    return {w.name for w in up if not alive(w)}
+    return {w.name for w in used if not alive(w)}
 
 
 def used_families(config: Config, peers: tuple[PeerAddresses, ...]) -> tuple[bool, bool]:

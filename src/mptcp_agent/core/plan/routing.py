@@ -53,7 +53,7 @@ def routes(
             siblings.setdefault(address, peer.addresses)
     found: list[Route] = []
     for wan in wans:
-        if wan.up and wan.section.role != "off":
+        if wan.in_use:
             for own in wan.addresses:
                 found += _wan_table(wan, own, networks, siblings)
     for address, same_peer in siblings.items():
@@ -101,7 +101,7 @@ def rules(
 ) -> tuple[Rule, ...]:
     found: list[Rule] = []
     for wan in wans:
-        if not wan.up or wan.section.role == "off":
+        if not wan.in_use:
             continue
         for own in wan.addresses:
             found.append(Rule(PRIORITY_DEVICE, own.family, wan.table, oif=wan.device))
@@ -158,7 +158,7 @@ def endpoints(
     families = used_families(config, peers)
     found: list[Endpoint] = []
     for wan in wans:
-        if not wan.up or wan.section.role == "off" or wan.device is None:
+        if not wan.in_use or wan.device is None:
             continue
         for own in wan.addresses:
             flags: set[EndpointFlag] = {"signal"} if config.server else set()

@@ -75,18 +75,22 @@ def buffer_values(facts: Facts, key: str) -> buffers.Values | None:
     return low, start, most
 
 
+def strict_filter(facts: Facts, device: str) -> bool:
+    """Whether answers to the device's address that arrive by another route are dropped: rp_filter
+    1, where the larger of ``all`` and the device's own value counts (ip-sysctl.rst)."""
+    own = facts.sysctl(f"net/ipv4/conf/{device}/rp_filter")
+    return own is not None and max(own, facts.sysctl("net/ipv4/conf/all/rp_filter") or "0") == "1"
+
+
 def _filters(wans: tuple[WanLink, ...], facts: Facts) -> Iterator[Sysctl]:
-    """rp_filter 1 drops answers to a WAN's address that arrive by another route; the larger of
-    ``all`` and the device's own value counts. Two WANs in one subnet: each answers ARP only
-    for its own address (arp_filter), or both subflows arrive on one link."""
-    strict_all = facts.sysctl("net/ipv4/conf/all/rp_filter") == "1"
+    """Two WANs in one subnet: each answers ARP only for its own address (arp_filter), or both
+    subflows arrive on one link."""
     for wan in wans:
-        if not wan.up or wan.section.role == "off" or wan.device is None:
+        if not wan.in_use or wan.device is None:
             continue
         key = f"net/ipv4/conf/{wan.device}/rp_filter"
-        value = facts.sysctl(key)
         # Compared with 2 as well: what the agent has set stays planned.
-        if value is not None and (strict_all or value in ("1", "2")):
+        if strict_filter(facts, wan.device) or facts.sysctl(key) == "2":
             yield Sysctl(key, "2")
         own = wan.address(4)
         shared = own and any(
