@@ -34,7 +34,7 @@ function sections(w) {
 		Object.fromEntries(Object.entries(section).filter(([ key ]) => key == '.type' || !key.startsWith('.'))) ]));
 }
 
-test('a client: an address, a password, and the lines that were found', async t => {
+test('a client: an address, a password, and the WANs that were found', async t => {
 	const w = usual();
 	const page = await shown(t, w);
 
@@ -62,7 +62,7 @@ test('a client: an address, a password, and the lines that were found', async t 
 	assert.deepEqual(sections(w).globals, { '.type': 'globals', enabled: '1' });
 });
 
-test('a server on lines of its own needs no password, but a list of who may connect', async t => {
+test('a server on networks of its own needs no password, but a list of who may connect', async t => {
 	const w = usual();
 	const page = await shown(t, w);
 
@@ -100,7 +100,7 @@ test('a server on a router just installed is no client of the example', async t 
 	assert.equal(sections(w).server.allow, undefined);
 });
 
-test('without an address, a password or a line there is nothing to save', async t => {
+test('without an address, a password or a WAN there is nothing to save', async t => {
 	const w = usual();
 	const page = await shown(t, w);
 	const refused = async () => {

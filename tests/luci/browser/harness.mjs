@@ -133,7 +133,7 @@ export async function refresh(page, w) {
 }
 
 /* LuCI lets the rejection go on with which a form refuses a value */
-const REFUSAL = /contains an invalid input value|must not be empty|Choose at least one line/;
+const REFUSAL = /contains an invalid input value|must not be empty|Choose at least one WAN/;
 
 /* What must hold of every page */
 async function sound(page) {

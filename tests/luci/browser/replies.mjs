@@ -131,7 +131,7 @@ export function ipv6Only() {
 	return status({ wans: [ six(1), six(2) ] });
 }
 
-/* A server probes nothing: its links have no paths */
+/* A server probes nothing: its WANs have no paths */
 const untested = { state: 'unknown', rtt: null, loss: 0, since: 0, cause: '', paths: [] };
 const serving = n => wan(n, { health: untested, endpoints: [ { id: 99 + 2 * n, address: `10.${n}.${n}.70`, flags: [ 'signal' ] } ] });
 

@@ -319,15 +319,16 @@ test('a peer just added can be chosen for the client, without loading the page a
 	await eventually(() => assert.deepEqual(config(w).client.peer, [ 'r7000', 'vps', 'office' ]));
 });
 
-test('links: the networks to choose from, each once, eight at most', async t => {
+test('WANs: the networks to choose from, each once, eight at most', async t => {
 	const w = usual();
 	const page = await shown(t, w);
 
 	await tab(page, 'wan');
 	assert.match(await page.locator('tr[data-sid="wan2"]').innerText(), /wan2[\s\S]*As a backup/);
-	await screenshot(page, 'settings-links');
+	await screenshot(page, 'settings-wans');
 	await page.locator('tr[data-sid="wan2"] .cbi-button-edit').click();
 	await modal(page).locator('[data-name="probe_interval"]').waitFor();
+	assert.equal(await modal(page).locator('h4').innerText(), 'WAN wan2');
 	await modal(page).locator('[data-name="probe_timeout"] input').fill('99');
 	await modal(page).locator('.cbi-button-positive').click();
 	await page.waitForTimeout(200);
@@ -338,16 +339,16 @@ test('links: the networks to choose from, each once, eight at most', async t => 
 	await eventually(() => assert.deepEqual(options(config(w).wan2), { interface: 'wan2', role: 'off', probe_timeout: '100' }));
 });
 
-test('eight links, and no place for a ninth', async t => {
+test('eight WANs, and no place for a ninth', async t => {
 	const wans = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [ `w${i}`, { type: 'wan', interface: `wan${i}` } ]));
 	const page = await shown(t, usual({ sections: wans }));
 
 	await tab(page, 'wan');
 	assert.equal(await page.locator('[data-tab="wan"] .cbi-button-add').count(), 0);
-	await page.getByText('8 links at most').waitFor();
+	await page.getByText('8 WANs at most').waitFor();
 });
 
-test('the network of another link is refused', async t => {
+test('the network of another WAN is refused', async t => {
 	const w = usual({ sections: { a: { type: 'wan', interface: 'wan1' }, b: { type: 'wan', interface: 'wan1' } } });
 	const page = await shown(t, w);
 
@@ -420,5 +421,10 @@ test('hostile texts in the configuration stay text', async t => {
 
 	await page.locator('tr[data-sid="p"] .cbi-button-edit').click();
 	await modal(page).locator('[data-name="password"]').waitFor();
+	await page.waitForTimeout(200);
+	await modal(page).locator('.button-row button').first().click();
+	await tab(page, 'wan');
+	await page.locator('tr[data-sid="w"] .cbi-button-edit').click();
+	await modal(page).locator('[data-name="probe_fail"]').waitFor();
 	await page.waitForTimeout(200);
 });

@@ -100,7 +100,7 @@ test('connections that cannot be had do not hide the rest', async t => {
 	assert.match(await text(page, '[data-key="Connections"]'), /Error/);
 });
 
-test('a card says all there is of a link', async t => {
+test('a card says all there is of a WAN', async t => {
 	const page = await shown(t, usual({ status: r.backup() }));
 	const [ first, second, third ] = await page.locator('.mptcp-card').allInnerTexts();
 
@@ -112,29 +112,29 @@ test('a card says all there is of a link', async t => {
 	assert.equal(await page.locator('[data-wan="wan1"] dd').first().locator('div').getAttribute('title'), 'gateway 10.1.1.1');
 });
 
-test('a link that is down says why, and since when comes second', async t => {
+test('a WAN that is down says why, and since when comes second', async t => {
 	const page = await shown(t, usual({ status: r.inState('degraded') }));
 
 	assert.match(await text(page, '[data-wan="wan2"]'), /Down[\s\S]*3 probes lost[\s\S]*–/);
 });
 
-test('several paths of a link are told apart', async t => {
+test('several paths of a WAN are told apart', async t => {
 	const page = await shown(t, usual({ status: r.paths() }));
 
 	assert.match(await text(page, '[data-wan="wan1"]'), /10\.1\.1\.70: 12 ms\n198\.51\.100\.7: down/);
 	assert.equal(count(await text(page, '[data-wan="wan1"]'), '12 ms'), 1);
 });
 
-test('no link is up', async t => {
+test('no WAN is up', async t => {
 	const page = await shown(t, usual({ status: r.noLink(), connections: r.connections() }));
 
-	assert.equal(count(await text(page, '.mptcp-cards'), 'No link'), 2);
+	assert.equal(count(await text(page, '.mptcp-cards'), 'Not connected'), 2);
 	assert.equal(count(await text(page, '.mptcp-cards'), 'no carrier'), 2);
 	assert.match(await text(page, '[data-key="Connections"]'), /No connections/);
-	await screenshot(page, 'status-no-link');
+	await screenshot(page, 'status-no-wan');
 });
 
-test('eight links, on a wide screen and on a phone', async t => {
+test('eight WANs, on a wide screen and on a phone', async t => {
 	for (const width of [ 1100, 390 ]) {
 		const page = await shown(t, usual({ status: r.eight() }), { width });
 
@@ -172,7 +172,7 @@ test('a server says whom it serves', async t => {
 	}
 });
 
-test('the graph: one area for each link, the sum in the table', async t => {
+test('the graph: one area for each WAN, the sum in the table', async t => {
 	const status = r.status({ sampling: { interval: 2, points: 4 }, wans: [
 		r.wan(1, { rates: { rx: [ 0, 1e6, 2e6 ], tx: [ 0, 0, 0 ] } }), r.wan(2, { rates: { rx: [ 1e6, 3e6, 1e6 ], tx: [ 1, 1, 1 ] } })
 	] });
@@ -180,10 +180,10 @@ test('the graph: one area for each link, the sum in the table', async t => {
 	const rows = await page.locator('[data-direction="Download"] tr').allInnerTexts();
 
 	assert.deepEqual(rows.map(row => row.split(/\s*\t\s*/).map(cell => cell.trim())), [
-		[ 'Link', 'Now', 'Average', 'Peak' ],
+		[ 'WAN', 'Now', 'Average', 'Peak' ],
 		[ 'wan1', '2.00 Mbit/s', '1.00 Mbit/s', '2.00 Mbit/s' ],
 		[ 'wan2', '1.00 Mbit/s', '1.67 Mbit/s', '3.00 Mbit/s' ],
-		[ 'All links', '3.00 Mbit/s', '2.67 Mbit/s', '4.00 Mbit/s' ]
+		[ 'All WANs', '3.00 Mbit/s', '2.67 Mbit/s', '4.00 Mbit/s' ]
 	]);
 	assert.match(await text(page, '[data-direction="Download"] .mptcp-plot'), /5\.00 Mbit\/s[\s\S]*8 s ago/);
 	assert.equal(await page.locator('[data-direction="Download"] polygon').nth(1).getAttribute('points'),
@@ -243,7 +243,7 @@ test('a refresh moves nothing, and keeps what is focused, selected and open', as
 	assert.equal(await page.locator('.mptcp-subflows').count(), 1);
 });
 
-test('a new link and a link less', async t => {
+test('a new WAN and a WAN less', async t => {
 	const w = usual();
 	const page = await shown(t, w);
 

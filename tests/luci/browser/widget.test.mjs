@@ -15,7 +15,7 @@ async function shown(t, w, options) {
 	return page;
 }
 
-test('the state, and a line for each link', async t => {
+test('the state, and a line for each WAN', async t => {
 	const page = await shown(t, world({ status: r.inState('degraded') }));
 	const lines = await page.locator('.mptcp-widget-wans > div').allInnerTexts();
 
@@ -64,7 +64,7 @@ test('nothing configured', async t => {
 	assert.match(await widget(page).innerText(), /Switched off/);
 });
 
-test('eight links, on a phone', async t => {
+test('eight WANs, on a phone', async t => {
 	const page = await shown(t, world({ status: r.eight() }), { width: 390 });
 
 	assert.equal(await page.locator('.mptcp-widget-wans > div').count(), 8);

@@ -69,7 +69,7 @@ test('the peer in use is changed, the others stay behind it', () => {
 	assert.deepEqual(changes.find(c => c.type == 'client'), { type: 'client', name: 'c', options: { enabled: '1', peer: [ 'b', 'a' ] } });
 });
 
-test('links that are not ticked go, those that are stay as they are, or are switched on', () => {
+test('WANs that are not ticked go, those that are stay as they are, or are switched on', () => {
 	const changes = setup.changes({ ...client, wans: [ 'wan1', 'wan2', 'eth0.2' ] }, [
 		section('wan', 'x', { interface: 'wan1', role: 'off' }), section('wan', 'y', { interface: 'old' }),
 		section('wan', 'wan2', { interface: 'wan2', role: 'backup' }), section('peer', 'eth0_2')
@@ -83,7 +83,7 @@ test('links that are not ticked go, those that are stay as they are, or are swit
 	]);
 });
 
-test('no more links than the kernel has places for', () => assert.equal(
+test('no more WANs than the kernel has places for', () => assert.equal(
 	setup.changes({ ...client, wans: Array.from({ length: 12 }, (_, i) => `w${i}`) }, []).filter(c => c.type == 'wan').length, 8));
 
 test('the form begins with what is configured', () => {
@@ -106,16 +106,16 @@ test('and else with what works everywhere', () => {
 	assert.deepEqual(begun, { role: 'client', address: [], port: '', method: 'best', password: '', allow: [], wans: [ 'wan' ] });
 });
 
-test('links are networks with a way out, one for each device', () => {
+test('WANs are chosen from networks, likely ones have a way out, one for each device', () => {
 	const route = [ { target: '0.0.0.0', mask: 0 } ];
-	const links = setup.links([
+	const networks = setup.candidates([
 		{ interface: 'loopback', l3_device: 'lo' }, { interface: 'lan', l3_device: 'br-lan' },
 		{ interface: 'wan', l3_device: 'eth1', up: true, route, 'ipv4-address': [ { address: '192.0.2.2' } ] },
 		{ interface: 'wan6', l3_device: 'eth1', up: true, 'ipv6-address': [ { address: '2001:db8::2' } ] },
 		{ interface: 'lte', l3_device: 'wwan0', up: true, route }, { interface: 'wanb', up: false }, { interface: 'guest', l3_device: 'br-guest', up: true }
 	], [ 'lan' ]);
 
-	assert.deepEqual(links.map(l => `${l.name} ${l.likely}`), [ 'wan true', 'wan6 false', 'lte true', 'wanb true', 'guest false' ]);
-	assert.equal(links[0].address, '192.0.2.2');
-	assert.equal(links[1].address, '2001:db8::2');
+	assert.deepEqual(networks.map(l => `${l.name} ${l.likely}`), [ 'wan true', 'wan6 false', 'lte true', 'wanb true', 'guest false' ]);
+	assert.equal(networks[0].address, '192.0.2.2');
+	assert.equal(networks[1].address, '2001:db8::2');
 });

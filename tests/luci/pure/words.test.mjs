@@ -29,18 +29,18 @@ test('a word that is not known is shown as it is, also constructor', () => {
 	assert.equal(words.peer('toString'), 'toString');
 });
 
-test('a link in a word, and why', () => {
+test('a WAN in a word, and why', () => {
 	const wan = (role, up, state, paths = [ {} ]) => words.wan({ role, up, reason: 'no carrier', health: { state, cause: '3 probes lost', paths } });
 
 	assert.deepEqual(wan('off', true, 'up'), { label: 'Not used', tone: 'off', reason: '' });
-	assert.deepEqual(wan('subflow', false, 'down'), { label: 'No link', tone: 'bad', reason: 'no carrier' });
+	assert.deepEqual(wan('subflow', false, 'down'), { label: 'Not connected', tone: 'bad', reason: 'no carrier' });
 	assert.deepEqual(wan('subflow', true, 'down'), { label: 'Down', tone: 'bad', reason: '3 probes lost' });
 	assert.equal(wan('subflow', true, 'unknown').tone, 'warn');
 	assert.equal(wan('subflow', true, 'up').label, 'Healthy');
 	assert.equal(wan('backup', true, 'up').label, 'Standby');
 	assert.deepEqual(wan('subflow', true, 'unknown', []), { label: 'Up', tone: 'good', reason: '' });
 	assert.equal(wan('backup', true, 'unknown', []).label, 'Standby');
-	assert.equal(wan('subflow', false, 'down', []).label, 'No link');
+	assert.equal(wan('subflow', false, 'down', []).label, 'Not connected');
 });
 
 test('a problem of the configuration names its field', () => {

@@ -238,7 +238,7 @@ const GridSection = TypedSection.extend({
 		};
 		const save = () => map.save(null, true).then(() => this.map.load()).then(() => this.map.reset()).then(() => ui.hideModal()).catch(() => {});
 
-		ui.showModal(`${this.map.title} - ${sid}`, [
+		ui.showModal(this.modaltitle?.(sid) ?? `${this.map.title} - ${sid}`, [
 			await map.render(),
 			E('div', { 'class': 'button-row' }, [
 				E('button', { 'class': 'btn cbi-button', 'click': dismiss }, [ _('Dismiss') ]), ' ',

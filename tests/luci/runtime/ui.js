@@ -183,7 +183,7 @@ return baseclass.extend({
 		const dialog = overlay().firstChild;
 
 		dialog.className = [ 'modal', ...classes ].join(' ');
-		dom.content(dialog, [ E('h4', [ title ]), ...[].concat(children) ]);
+		dom.content(dialog, [ E('h4', {}, title), ...[].concat(children) ]);
 		document.body.classList.add('modal-overlay-active');
 
 		return dialog;

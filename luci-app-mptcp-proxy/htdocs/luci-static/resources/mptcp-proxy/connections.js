@@ -59,7 +59,7 @@ function identity(c) {
 
 function subflowCell(c, colours) {
 	if (c.fallback)
-		return [ E('span', { 'class': 'mptcp-pill mptcp-warn', 'title': _('Something on the way does not let MPTCP through: this one rides a single link.') }, [ _('plain TCP') ]) ];
+		return [ E('span', { 'class': 'mptcp-pill mptcp-warn', 'title': _('Something on the way does not let MPTCP through: this one rides a single WAN.') }, [ _('plain TCP') ]) ];
 
 	return [ `${c.subflows.length} `, ...c.subflows.map(s => E('span', {
 		'class': 'mptcp-swatch',
@@ -69,7 +69,7 @@ function subflowCell(c, colours) {
 }
 
 function subflowTable(c) {
-	const heads = [ _('Link'), _('From'), _('To'), _('State'), _('Round trip'), _('Window'), _('Sent again'), _('Received'), _('Sent') ];
+	const heads = [ _('WAN'), _('From'), _('To'), _('State'), _('Round trip'), _('Window'), _('Sent again'), _('Received'), _('Sent') ];
 
 	return E('table', { 'class': 'table mptcp-subflows' }, [
 		E('tr', { 'class': 'tr table-titles' }, heads.map(head => E('th', { 'class': 'th' }, [ head ]))),

@@ -46,7 +46,7 @@ const Ticks = form.MultiValue.extend({
 	__name__: 'CBI.MptcpTicks',
 
 	renderWidget(section_id, option_index, cfgvalue) {
-		return new ui.Select(L.toArray(cfgvalue ?? this.default), this.transformChoices() ?? {}, {
+		const node = new ui.Select(L.toArray(cfgvalue ?? this.default), this.transformChoices() ?? {}, {
 			id: this.cbid(section_id),
 			sort: this.keylist,
 			multiple: true,
@@ -54,6 +54,10 @@ const Ticks = form.MultiValue.extend({
 			orientation: 'vertical',
 			disabled: this.map.readonly
 		}).render();
+
+		node.classList.add('mptcp-ticks');
+
+		return node;
 	},
 
 	/* ui.Select can show boxes, but reads radio buttons only */

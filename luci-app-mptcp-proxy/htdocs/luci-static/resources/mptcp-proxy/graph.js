@@ -124,12 +124,12 @@ function row(name, swatch, values, extra) {
 }
 
 function table(wans, values) {
-	const heads = [ _('Link'), _('Now'), _('Average'), _('Peak') ];
+	const heads = [ _('WAN'), _('Now'), _('Average'), _('Peak') ];
 	const rows = wans.map((wan, i) => row(wan.interface,
 		E('span', { 'class': 'mptcp-swatch', 'style': `background: ${colour(i)}` }), values[i]));
 
 	if (wans.length > 1)
-		rows.push(row(_('All links'), E('span', { 'class': 'mptcp-swatch' }), total(values), 'mptcp-sum'));
+		rows.push(row(_('All WANs'), E('span', { 'class': 'mptcp-swatch' }), total(values), 'mptcp-sum'));
 
 	return E('table', { 'class': 'table mptcp-rates' }, [
 		E('tr', { 'class': 'tr table-titles' }, heads.map((head, i) =>
@@ -146,8 +146,8 @@ function panel(title, wans, values, sampling) {
 	return E('div', { 'class': 'mptcp-panel', 'data-direction': title }, [
 		E('h4', [ title ]),
 		E('div', { 'class': 'mptcp-plot' }, [
+			E('div', { 'class': 'mptcp-scale' }, [ format.rate(scale) ]),
 			picture(stack(values), room, scale, title),
-			E('span', { 'class': 'mptcp-scale' }, [ format.rate(scale) ]),
 			E('div', { 'class': 'mptcp-span' }, [
 				E('span', [ _('%s ago').format(format.duration(room * sampling.interval)) ]), E('span', [ _('now') ])
 			])

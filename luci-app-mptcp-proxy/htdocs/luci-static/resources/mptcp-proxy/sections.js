@@ -55,7 +55,7 @@ function globals(map) {
 	fields.add(s, 'globals', 'redirect', _('Redirection by'),
 		_('What turns connections of the LAN into the proxy. Automatic is right on every current OpenWrt.'), { texts: { auto: _('Automatic') } });
 	fields.add(s, 'globals', 'buffers', _('TCP buffers'),
-		_('auto makes them as large as the links together need; off leaves them alone; a number is a limit in bytes. Too small ones do not carry the sum, too large ones make the change-over after a failure slower.'),
+		_('auto makes them as large as the WANs together need; off leaves them alone; a number is a limit in bytes. Too small ones do not carry the sum, too large ones make the change-over after a failure slower.'),
 		{ placeholder: 'auto' });
 	fields.add(s, 'globals', 'log_level', _('System log'),
 		_('How much the agent writes to the system log.'), { texts: {
@@ -65,7 +65,7 @@ function globals(map) {
 
 function client(map) {
 	const s = section(map, 'client', _('Client'),
-		_('This router sends the TCP connections of its LAN to a peer, over all links at once.'));
+		_('This router sends the TCP connections of its LAN to a peer, over all WANs at once.'));
 	const on = { enabled: '1' };
 
 	fields.add(s, 'client', 'enabled', _('This router is a client'), '', {
@@ -94,7 +94,7 @@ function client(map) {
 	fields.add(s, 'client', 'lan', _('Networks to serve'),
 		_('The networks whose connections go through the proxy: usually only lan.'), { depends: on });
 	fields.add(s, 'client', 'when_down', _('While no peer answers'),
-		_('What the LAN gets meanwhile: the Internet over one link, or nothing, so that nothing leaves past the proxy.'), { depends: on, texts: {
+		_('What the LAN gets meanwhile: the Internet over one WAN, or nothing, so that nothing leaves past the proxy.'), { depends: on, texts: {
 			bypass: _('Internet without proxy'), block: _('No Internet')
 		} });
 	fields.add(s, 'client', 'bypass', _('Leave alone'),
@@ -127,7 +127,7 @@ function secrets(s, kind, engine, condition, more) {
 	const values = methodValues(engine, uci.sections(CONFIG, kind).map(one => one.method));
 
 	fields.add(s, kind, 'method', _('Encryption'),
-		_('The same on both sides. Without it (none) everyone on the way can read along: only for lines of your own.'), {
+		_('The same on both sides. Without it (none) everyone on the way can read along: only for networks of your own.'), {
 			widget: form.ListValue,
 			default: 'none',
 			depends: condition,

@@ -32,7 +32,7 @@ function list(value) {
 	return [].concat(value ?? []).flatMap(v => String(v).split(/\s+/)).filter(v => v != '');
 }
 
-/* The links: ticked ones are there and in use, all others are gone */
+/* The WANs: ticked ones are there and in use, all others are gone */
 function wanChanges(ticked, sections) {
 	const present = sections.filter(s => s['.type'] == 'wan');
 	const changes = present.filter(s => !ticked.includes(s.interface))
@@ -123,13 +123,13 @@ function beginning(all, found, method) {
 		method: far.password ? (far.method ?? 'none') : method,
 		password: far.password ?? '',
 		allow: list(server.allow),
-		wans: wans.length ? wans : found.filter(link => link.likely).map(link => link.name)
+		wans: wans.length ? wans : found.filter(network => network.likely).map(network => network.name)
 	};
 }
 
 /* The networks a WAN can be, of netifd's dump: not loopback, not the LAN. Likely ones have a
  * default route or are called wan…; of several on one device (wan and wan6) the first. */
-function links(dump, lan) {
+function candidates(dump, lan) {
 	const devices = new Set();
 
 	return dump.filter(i => i.interface != 'loopback' && !lan.includes(i.interface)).map(i => {
@@ -144,4 +144,4 @@ function links(dump, lan) {
 	});
 }
 
-return baseclass.extend({ changes, beginning, links });
+return baseclass.extend({ changes, beginning, candidates });

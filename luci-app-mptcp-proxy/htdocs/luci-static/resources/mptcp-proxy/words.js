@@ -60,7 +60,7 @@ function wan(w) {
 		return { label: _('Not used'), tone: 'off', reason: '' };
 
 	if (!w.up)
-		return { label: _('No link'), tone: 'bad', reason: w.reason };
+		return { label: _('Not connected'), tone: 'bad', reason: w.reason };
 
 	if (w.health.state == 'down')
 		return { label: _('Down'), tone: 'bad', reason: w.health.cause };

@@ -47,14 +47,14 @@ function question(s, type, option, title, help, more) {
 	return Object.assign(field, { rmempty: true, retain: true }, rest);
 }
 
-function linkText(link) {
-	return [ link.name, link.device != link.name ? link.device : '', link.up ? link.address : _('no link') ]
+function networkText({ name, device, up, address }) {
+	return [ name, device != name ? device : '', up ? address : _('not connected') ]
 		.filter(text => text != '').join(', ');
 }
 
-function questions(answers, links, engine) {
+function questions(answers, networks, engine) {
 	const map = new form.JSONMap({ answers }, _('Assistant'),
-		_('Several lines become one: the router with the LAN splits every TCP connection over all its lines, and another router or a server outside puts it together again. Run the assistant on both.'));
+		_('Several WANs become one: the router with the LAN splits every TCP connection over all its WANs, and another router or a server outside puts it together again. Run the assistant on both.'));
 	const s = map.section(form.NamedSection, 'answers');
 	const client = { role: 'client' };
 	const server = { role: 'server' };
@@ -65,7 +65,7 @@ function questions(answers, links, engine) {
 		[ 'server', _('The one outside: other routers connect to this one') ]
 	] });
 	question(s, form.DynamicList, 'address', _('Address of the other side'),
-		_('The address of the other router or the server; where it has several lines, the address of each.'), {
+		_('The address of the other router or the server; where it has several WANs, the address of each.'), {
 			depends: client,
 			datatype: options.datatype('peer', 'address'),
 			validate: needed(_('This is needed'))
@@ -90,12 +90,12 @@ function questions(answers, links, engine) {
 				return this.section.formvalue(name, 'method') != 'none' || needed(_('Needed where there is no encryption')).call(this, name, value);
 			}
 		});
-	question(s, fields.Ticks, 'wans', _('Lines to use'),
-		_('Every line to the outside that should carry traffic, up to %d.').format(options.MAX_WANS), {
-			values: links.map(link => [ link.name, linkText(link) ]),
+	question(s, fields.Ticks, 'wans', _('WANs to use'),
+		_('Every WAN that should carry traffic, up to %d.').format(options.MAX_WANS), {
+			values: networks.map(network => [ network.name, networkText(network) ]),
 			validate(name, value) {
-				return value.length == 0 ? _('Choose at least one line')
-					: value.length <= options.MAX_WANS || _('The kernel can use %d links at most.').format(options.MAX_WANS);
+				return value.length == 0 ? _('Choose at least one WAN')
+					: value.length <= options.MAX_WANS || _('The kernel can use %d WANs at most.').format(options.MAX_WANS);
 			}
 		});
 
@@ -134,10 +134,10 @@ return view.extend({
 			return E('div', { 'class': 'alert-message warning' }, [ _('The settings cannot be read: this login may only look at the status, or the file /etc/config/mptcp-proxy is missing.') ]);
 
 		const lan = [].concat(options.theOne(configured(), 'client')?.lan ?? options.rule('client', 'lan').default);
-		const links = setup.links(dump, lan);
+		const networks = setup.candidates(dump, lan);
 
-		this.answers = setup.beginning(configured(), links, ciphers.RECOMMENDED);
-		this.map = questions(this.answers, links, answer.reply?.engine?.name);
+		this.answers = setup.beginning(configured(), networks, ciphers.RECOMMENDED);
+		this.map = questions(this.answers, networks, answer.reply?.engine?.name);
 
 		return this.map.render().then(node => E('div', { 'class': 'mptcp-proxy' }, [ node ]));
 	},

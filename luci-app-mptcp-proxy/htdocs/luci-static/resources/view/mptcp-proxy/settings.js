@@ -83,7 +83,7 @@ return view.extend({
 		const chosen = uci.sections(CONFIG, 'globals')[0]?.engine;
 		const engine = answer.reply?.engine?.name ?? chosen;
 		const map = new form.Map(CONFIG, _('MPTCP Proxy'),
-			_('TCP connections of the LAN ride all links at once, through a server that puts them together again.'));
+			_('TCP connections of the LAN ride all WANs at once, through a server that puts them together again.'));
 
 		map.tabbed = true;
 		sections.globals(map);

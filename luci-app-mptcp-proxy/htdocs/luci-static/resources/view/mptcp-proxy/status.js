@@ -96,7 +96,7 @@ return view.extend({
 		return [
 			parts.problems(status),
 			status.wans.length ? parts.cards(status)
-				: E('p', { 'class': 'mptcp-none' }, [ E('em', [ _('No link is configured.') ]) ]),
+				: E('p', { 'class': 'mptcp-none' }, [ E('em', [ _('No WAN is configured.') ]) ]),
 			status.wans.length ? section(_('Traffic'), graph.render(status.wans, status.sampling)) : '',
 			section(_('Connections'), this.list
 				? this.table.render(this.list.connections, this.list.total, wans)
