@@ -517,7 +517,7 @@ class FakeKernel:
         self.sockets.append(
             TcpSocket(
                 *(local, 40000 + cookie, remote, port, state, device, cookie, TcpInfo()),
-                subflow=subflow if state == "established" else None,
+                subflow=None if state == "syn-sent" and not flags else subflow,
             )
         )
         return cookie

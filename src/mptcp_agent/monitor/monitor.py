@@ -12,7 +12,7 @@ What each finds goes down this wiring, and only there: they do not know each oth
              ── lives ──> failover              tunnel ── overdue ──> prober
              ── all ────> interventions                ── verdict ──> failover
 
-They act on nothing: that is the plan's, but for two emergencies (``interventions``).
+They act on nothing: that is the plan's, but for three emergencies (``interventions``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -45,12 +45,13 @@ T = TypeVar("T")
 
 class Monitor:
     """``request`` makes the agent look at a part of the router again, and plan anew in any case;
-    ``restart`` restarts a hung redirector."""
+    ``restart`` restarts a hung redirector, ``rejoin`` adds endpoints anew."""
 
     def __init__(
         self,
         request: Callable[..., None],
         restart: Callable[[], None],
+        rejoin: Callable[[Collection[str]], Awaitable[None]],
         kernel: Kernel = KERNEL,
         clock: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
@@ -73,7 +74,7 @@ class Monitor:
             self._traffic_seen, self._work, self.connections_opened, kernel, clock
         )
         self._failover = Failover(request, clock)
-        self._interventions = Interventions(restart, self._work, kernel)
+        self._interventions = Interventions(restart, rejoin, self._work, kernel)
 
     def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run beside the loop."""
@@ -149,6 +150,8 @@ class Monitor:
             if local in wans:
                 self._prober.confirm_alive(wans[local], remote)
         await self._interventions.end_hopeless(seen.sockets, wans, self._prober.usable)
+        working = {e.address for e in self._plan.state.endpoints if "subflow" in e.flags}
+        await self._interventions.rejoin_stranded(seen.sockets, working, seen.at)
         again = self._interventions.connections_wait(seen.waiting, seen.at)
         if again or seen.hints.unanswered:
             log.debug("tunnel suspected: %d waiting for the redirector", seen.waiting)
