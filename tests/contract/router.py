@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract.tools import TESTS, Caller, real
+from contract.tools import OPENWRT, TESTS, Caller, real
 from openwrt import wire
 from openwrt.libubus import Context, Published, Request
 from toolkit.namespace import Namespace
@@ -157,6 +157,7 @@ def _stand_in(router: ContractRouter, directory: Path) -> Iterator[None]:
     command += [sys.executable, "-m", "openwrt.router"]
     command += ["--log-dir", str(directory / "log"), "-s", router.socket]
     command += ["-c", str(router.config), "--save", str(directory / "save")]
+    command += ["--ujail", str(OPENWRT / "bin" / "ujail")]
     process = subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(TESTS)}, stdout=subprocess.PIPE, text=True
     )

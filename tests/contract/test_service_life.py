@@ -7,6 +7,7 @@ from typing import Any
 
 from contract.router import Ear
 from contract.service import SLEEP, Service, shell, trapping, wait_trapped
+from openwrt.process import ENVIRONMENT, OPEN_FILES
 from openwrt.wire import Status
 from toolkit.waiting import wait_until
 
@@ -117,6 +118,18 @@ def test_environment_of_a_process(service: Service) -> None:
         "NoNewPrivs:\t0",  # that is ujail's work
         "5",
     ]  # fmt: skip
+
+
+def test_without_a_jail_a_process_has_procds_own_environment(service: Service) -> None:
+    """What init(8) gave procd: nothing of who starts a router for tests."""
+    path, inside = service.file("bare")
+    script = f"""{{ tr '\\0' '\\n' < /proc/$$/environ; ulimit -n; ulimit -Hn; }} > {inside}.new
+    mv {inside}.new {inside}; exec sleep 100"""
+    service.set(a=shell(script, env={"ONE": "1 2"}))
+    wait_until(path.exists, 10, "written")
+    *environment, soft, hard = path.read_text().splitlines()
+    assert dict(e.split("=", 1) for e in environment) == {**ENVIRONMENT, "ONE": "1 2"}
+    assert (int(soft), int(hard)) == OPEN_FILES
 
 
 def test_user_and_pidfile(service: Service) -> None:

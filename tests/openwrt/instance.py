@@ -11,9 +11,11 @@ import hashlib
 import pwd
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from . import jail
+from .jail import Jail
 from .wire import Json
 
 
@@ -39,7 +41,11 @@ class Config:
     group: str = ""
     pidfile: str = ""
     no_new_privs: bool = False
-    jail: bool = False
+    capabilities: str = ""
+    seccomp: str = ""
+    jail: Jail | None = None
+    jailed: bool = False
+    """It has a jail, and there is a ujail; else jail, capabilities and no_new_privs do nothing."""
     stdout: bool = False
     stderr: bool = False
     triggers: Json = None
@@ -48,7 +54,7 @@ class Config:
 
 _EXACT = (
     "command", "respawn", "term_timeout", "reload_signal", "nice", "user", "group", "pidfile",
-    "no_new_privs", "jail", "netdev", "file",
+    "no_new_privs", "capabilities", "seccomp", "jailed", "netdev", "file",
 )  # fmt: skip
 
 
@@ -61,7 +67,10 @@ def differs(old: Config, new: Config) -> bool:
     """
     if not old.valid or any(getattr(old, name) != getattr(new, name) for name in _EXACT):
         return True
-    lists = ((old.env, new.env), (old.limits, new.limits))
+    was, will_be = old.jail or Jail(), new.jail or Jail()
+    if replace(was, mount={}) != replace(will_be, mount={}):
+        return True
+    lists = ((old.env, new.env), (old.limits, new.limits), (was.mount, will_be.mount))
     if any(_looks(one) != _looks(other) for one, other in lists):
         return True
     return _looks(dict.fromkeys(old.errors, "")) != _looks(dict.fromkeys(new.errors, ""))
@@ -73,8 +82,11 @@ def _looks(values: Mapping[str, str]) -> list[tuple[int, bytes]]:
     return [(len(name) + len(value), (name + b"\0" + value)[:-4]) for name, value in entries]
 
 
-def parse(given: Mapping[str, Json]) -> Config:
-    """A field of the wrong type counts as not given; a bad list makes the instance invalid."""
+def parse(given: Mapping[str, Json], ujail: str = jail.UJAIL) -> Config:
+    """A field of the wrong type counts as not given; a bad list makes the instance invalid.
+
+    `ujail` is where that program would be.
+    """
     valid = True
 
     def strings(name: str) -> list[str]:
@@ -109,6 +121,11 @@ def parse(given: Mapping[str, Json]) -> Config:
     if isinstance(given.get("command"), list) and not command:
         valid = False
     data = given.get("data")
+    jailing = given.get("jail")
+    wanted = jail.parse(jailing) if isinstance(jailing, dict) else None
+    jailed = wanted is not None and Path(ujail).exists()
+    if wanted is not None and wanted.required and not jailed:
+        valid = False
     config = Config(
         command=tuple(command),
         env=table("env"),
@@ -125,7 +142,10 @@ def parse(given: Mapping[str, Json]) -> Config:
         group=_known(text("group"), grp.getgrnam),
         pidfile=text("pidfile"),
         no_new_privs=given.get("no_new_privs") is True,
-        jail=isinstance(given.get("jail"), dict),
+        capabilities=text("capabilities"),
+        seccomp=text("seccomp"),
+        jail=wanted,
+        jailed=jailed,
         stdout=given.get("stdout") is True,
         stderr=given.get("stderr") is True,
         triggers=given.get("triggers"),

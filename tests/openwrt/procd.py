@@ -1,7 +1,8 @@
 """procd for the lab: `python -m openwrt.procd` serves the `service` object.
 
 Source: `procd/service/service.c`, `trigger.c`.  Processes run as children of this one, in its
-namespaces.  Left out: jails, seccomp, cgroups, watchdogs, validators, containers.
+namespaces; one with a jail is the child of ujail, where there is one (`ujail.py`).  Left out:
+seccomp, cgroups, watchdogs, validators, containers.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from . import daemon, instance, triggers
+from .broker import DEFAULT_SOCKET
+from .jail import UJAIL
 from .peer import Method, Peer, Refused, Reply, background
-from .process import Instance
+from .process import ENVIRONMENT, Instance, Surroundings
 from .triggers import Trigger
 from .wire import Json, Status, Type
 
@@ -43,9 +46,9 @@ class Service:
 
 
 class Procd:
-    def __init__(self, peer: Peer, die_with_parent: bool = True) -> None:
+    def __init__(self, peer: Peer, surroundings: Surroundings) -> None:
         self._peer = peer
-        self._die_with_parent = die_with_parent
+        self._surroundings = surroundings
         self._services: dict[str, Service] = {}
         self._pending: dict[tuple[str, ...], asyncio.TimerHandle] = {}
         self._scripts = asyncio.Lock()
@@ -85,7 +88,7 @@ class Procd:
         if isinstance(instances, dict):
             for key, config in instances.items():
                 if isinstance(config, dict):
-                    self._set_instance(service, key, instance.parse(config))
+                    self._set_instance(service, key, config)
             for key in [] if add else [key for key in service.instances if key not in instances]:
                 service.instances[key].stop(forget=True)
             self._trigger("instance.update", {})
@@ -98,7 +101,8 @@ class Procd:
             self._peer.notify(_OBJECT, "service.start", {"service": name})
         return None
 
-    def _set_instance(self, service: Service, key: str, config: instance.Config) -> None:
+    def _set_instance(self, service: Service, key: str, given: Mapping[str, Json]) -> None:
+        config = instance.parse(given, self._surroundings.ujail)
         known = service.instances.get(key)
         service.unseen.discard(key)
         if known is not None:
@@ -121,7 +125,7 @@ class Procd:
         def write(line: str) -> None:
             log.info("%s: %s", service.name, line)
 
-        made = Instance(key, config, tell, gone, write, self._die_with_parent)
+        made = Instance(key, config, tell, gone, write, self._surroundings)
         service.instances[key] = made
         service.instances = dict(sorted(service.instances.items()))
         if service.autostart:
@@ -284,7 +288,7 @@ class Procd:
         async with self._scripts:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *command, stdin=null, stdout=null, stderr=null
+                    *command, stdin=null, stdout=null, stderr=null, env=ENVIRONMENT
                 )
             except OSError as error:
                 log.error("trigger: %s", error)
@@ -312,7 +316,8 @@ def _dump(each: Instance, verbose: bool) -> dict[str, Json]:
 
 async def _run(options: argparse.Namespace) -> None:
     peer = Peer(options.socket)
-    procd = Procd(peer, not options.keep_children)
+    socket = "" if options.socket == DEFAULT_SOCKET else str(options.socket)
+    procd = Procd(peer, Surroundings(not options.keep_children, options.ujail, socket))
     await daemon.run(peer, options)
     if not options.keep_children:
         await procd.stop()
@@ -323,6 +328,7 @@ def main() -> None:
     parser.add_argument(
         "--keep-children", action="store_true", help="services outlive this process"
     )
+    parser.add_argument("--ujail", default=UJAIL, help="the program; need not exist")
     asyncio.run(_run(parser.parse_args()))
 
 

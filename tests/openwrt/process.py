@@ -1,6 +1,7 @@
 """The life of one process under procd: start, end, respawn, the signals.
 
-Source: `procd/service/instance.c`.
+Source: `procd/service/instance.c`.  Left out: LD_PRELOAD=/lib/libsetlbf.so, which services have
+whose output goes to the log.
 """
 
 from __future__ import annotations
@@ -16,16 +17,36 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from .instance import Config, differs
+from .jail import UJAIL
 from .peer import background
+from .ujail import SOCKET_VARIABLE
 from .wire import Json
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # <linux/prctl.h>
+ENVIRONMENT = {"HOME": "/", "TERM": "linux", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+"""procd's own, which it hands on to services without a jail and to its scripts: the kernel's
+HOME and TERM (`init/main.c`) and the PATH of early_env() in `procd/initd/early.c`, which OpenWrt
+builds with its CONFIG_TARGET_INIT_PATH."""
+
+OPEN_FILES = (1024, 4096)
+"""Soft and hard limit of open files, the kernel's for pid 1 (`include/uapi/linux/fs.h`)."""
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _prctl = ctypes.CDLL(None).prctl
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all services of one procd have in common."""
+
+    die_with_parent: bool = True
+    ujail: str = UJAIL
+    socket: str = ""
+    """Of ubusd, for ujail, where it is not in its usual place."""
 
 
 class Instance:
@@ -39,7 +60,7 @@ class Instance:
         tell: Callable[[str, Instance], None],
         gone: Callable[[Instance], None],
         log: Callable[[str], None],
-        die_with_parent: bool = True,
+        surroundings: Surroundings,
     ) -> None:
         self.name = name
         self.config = config
@@ -57,7 +78,7 @@ class Instance:
         self._tell = tell
         self._gone = gone
         self._log = log
-        self._die_with_parent = die_with_parent
+        self._surroundings = surroundings
 
     def start(self) -> None:
         config = self.config
@@ -71,14 +92,15 @@ class Instance:
         out = subprocess.PIPE if config.stdout else subprocess.DEVNULL
         err = subprocess.PIPE if config.stderr else subprocess.DEVNULL
         self.running, self._started = True, time.monotonic()
+        around = self._surroundings
         try:
             self._process = process = subprocess.Popen(
-                config.command,
+                command_line(config, around.ujail),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **config.env},
-                preexec_fn=lambda: _prepare(config, self._die_with_parent),
+                env=_environment(config, around.socket),
+                preexec_fn=lambda: _prepare(config, around.die_with_parent),
             )
         except (OSError, subprocess.SubprocessError) as error:
             self._log(f"{config.command[0]}: {error}")
@@ -177,6 +199,8 @@ class Instance:
     def _terminate(self) -> None:
         self.signal(signal.SIGTERM)
         self._cancel()
+        if self.config.jailed:  # ujail waits and kills
+            return
         wait = self.config.term_timeout
         self._timer = asyncio.get_running_loop().call_later(wait, self.signal, signal.SIGKILL)
 
@@ -208,21 +232,54 @@ class Instance:
         if self._respawning is not None:
             names = ("threshold", "timeout", "retry")
             shown["respawn"] = dict(zip(names, self._respawning, strict=True))
-        for name in ("no_new_privs", "pidfile", "user", "group"):
+        for name in ("no_new_privs", "seccomp", "capabilities", "pidfile", "user", "group"):
             if getattr(config, name):
                 shown[name] = getattr(config, name)
+        if config.jail is not None and config.jailed:
+            shown["jail"] = config.jail.dump()
+            if config.jail.mount:
+                shown["mount"] = dict(config.jail.mount)
         return shown
+
+
+def command_line(config: Config, ujail: str = UJAIL) -> list[str]:
+    """What procd executes: the service, or ujail with the service after it."""
+    jail = config.jail
+    if jail is None or not config.jailed:
+        return list(config.command)
+    argv = [ujail, "-t", str(config.term_timeout)]
+    for flag, value in (
+        ("-n", jail.name),
+        ("-h", jail.hostname),
+        ("-S", config.seccomp),
+        ("-U", config.user),
+        ("-G", config.group),
+        ("-C", config.capabilities),
+    ):
+        argv += [flag, value] if value else []
+    argv += ["-c"] if config.no_new_privs else []
+    argv += jail.words()
+    for name in config.env:
+        argv += ["-e", name]
+    for path, mode in jail.mount.items():
+        argv += ["-w" if mode.startswith("1") else "-r", path]
+    return [*argv, "--", *config.command]
+
+
+def _environment(config: Config, socket: str) -> dict[str, str]:
+    """For a jailed service ujail takes from it what it needs."""
+    more = {SOCKET_VARIABLE: socket} if config.jailed and socket else {}
+    return {**ENVIRONMENT, **config.env, **more}
 
 
 def _prepare(config: Config, die_with_parent: bool) -> None:
     """In the child, before exec."""
     if config.nice:
         os.setpriority(os.PRIO_PROCESS, 0, config.nice)
+    resource.setrlimit(resource.RLIMIT_NOFILE, OPEN_FILES)
     for name, value in config.limits.items():
         _limit(name, value)
-    if config.no_new_privs and config.jail:  # ujail does it; procd itself does not
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if config.user or config.group:
+    if not config.jailed and (config.user or config.group):  # capabilities, no_new_privs: ujail's
         user = pwd.getpwnam(config.user) if config.user else None
         group = grp.getgrnam(config.group).gr_gid if config.group else None
         if user is not None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from .broker import DEFAULT_SOCKET
+from .jail import UJAIL
 
 _PATIENCE = 15.0  # seconds for all objects to appear
 _GRACE = 10.0  # seconds for a part to end by itself, longer than a service's term_timeout
@@ -45,8 +46,9 @@ def _start(name: str, options: argparse.Namespace) -> subprocess.Popen[bytes]:
         command += ["-c", str(options.config)]
     if name == "uci" and options.save is not None:
         command += ["--save", str(options.save)]
-    if name == "service" and options.keep_children:
-        command.append("--keep-children")
+    if name == "service":
+        command += ["--ujail", options.ujail]
+        command += ["--keep-children"] if options.keep_children else []
     tests = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
     with (options.log_dir / f"{name}.log").open("ab") as log:
@@ -112,6 +114,7 @@ def main() -> int:
     parser.add_argument("-c", dest="config", type=Path, default=Path("/etc/config"))
     parser.add_argument("--save", type=Path, help="for UCI changes not committed yet")
     parser.add_argument("--keep-children", action="store_true", help="services outlive procd")
+    parser.add_argument("--ujail", default=UJAIL, help="the program; need not exist")
     for name in _PARTS:
         parser.add_argument(f"--no-{name}", action="store_true", help=f"no {_PARTS[name]}")
     options = parser.parse_args()
