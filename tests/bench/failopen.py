@@ -90,8 +90,7 @@ def break_(net: Network, fault: str, pid: int) -> float:
     """Do it; when it was done."""
     if fault == "server killed":
         # For good: neither procd nor the agent there brings it back.
-        assert net.server.agent
-        os.kill(net.server.agent.pid, signal.SIGSTOP)
+        os.kill(net.server.agent_pid, signal.SIGSTOP)
         at = time.monotonic()
         ask(net.server, "delete", "service", name="mptcp-proxy-engine")
         return at
@@ -103,8 +102,7 @@ def break_(net: Network, fault: str, pid: int) -> float:
 def mend(net: Network, fault: str, pid: int) -> float | None:
     """Undo it; when that was, None where the router does it."""
     if fault == "server killed":
-        assert net.server.agent
-        os.kill(net.server.agent.pid, signal.SIGCONT)
+        os.kill(net.server.agent_pid, signal.SIGCONT)
         ask(net.server, "reload")
         return time.monotonic()
     if fault == "server hung":

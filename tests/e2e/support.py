@@ -113,7 +113,7 @@ def mptcp_seen(net: Network) -> str:
 
 def cli(router: Router, *arguments: str) -> tuple[int, str, str]:
     """Run `mptcp-agent ARGUMENTS`: exit code, stdout, stderr."""
-    done = router.run(str(router.python), "-m", "mptcp_agent", *arguments, check=False)
+    done = router.run("mptcp-agent", *arguments, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -165,16 +165,14 @@ def test_a_quiet_agent_does_nothing(secret_net: Network) -> None:
     client = secret_net.client
     client.stop_agent()
     log = Log(client)
-    client.agent = agent = client.popen(
-        str(client.python), "-m", "mptcp_agent", "run", log=client.log("agent")
-    )
+    client.launch_agent()
     wait_until(lambda: "active (" in log.text(), 20, "the agent active")
     wait_until(lambda: quiet_for(log, 3), 30, "three quiet seconds")
     log, seconds = Log(client), os.environ.get("E2E_QUIET", "20")
     calls = "trace=execve,fork,vfork,sendto,sendmsg,unlink,rename,mkdir,openat"
     trace = client.run(
         *("timeout", "-s", "INT", seconds),
-        *("strace", "-f", "-yy", "-e", calls, "-p", str(agent.pid)),
+        *("strace", "-f", "-yy", "-e", calls, "-p", str(client.agent_pid)),
         check=False,
     ).stderr
     assert "attached" in trace

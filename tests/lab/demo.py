@@ -160,7 +160,7 @@ class Demo:
             line(f"    {router.door}")
         line("  The agent:")
         line(f"    {client} ubus call mptcp_proxy connections")
-        line(f"    {client} {net.client.python} -m mptcp_agent status")
+        line(f"    {client} mptcp-agent status")
         line("  Its rules:")
         line(f"    {client} nft list ruleset")
         line("  A download of your own, in two terminals:")

@@ -9,8 +9,8 @@ BUILD = TOP / "build"
 VENV_PYTHON = TOP / ".venv" / "bin" / "python"
 SING_BOX = BUILD / "bin" / "sing-box"
 
-OPENWRT_BIN = TOP / "tests" / "openwrt" / "bin"
-"""Stand-ins of commands that OpenWrt has and Debian has not (`ubus`, `uci`)."""
+OPENWRT = TOP / "tests" / "openwrt"
+"""The stand-ins of what OpenWrt has and Debian has not."""
 
-PYTHONPATH = [TOP / "src", TOP / "tests" / "openwrt" / "module", TOP / "tests"]
+PYTHONPATH = [TOP / "src", OPENWRT / "module", TOP / "tests"]
 """What a router's Python sees: the agent, the stand-in of the `ubus` module, and the lab."""

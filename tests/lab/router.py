@@ -3,35 +3,39 @@
 The mounts belong to a mount namespace kept by one idle process; they go when it does. What a
 router looks like to its programs:
 
-    /etc, /var        overlays: the real machine's, with changes that nobody else sees
+    /etc, /var, /usr  overlays: the real machine's, with changes that nobody else sees
     /etc/config       UCI files written by write_config()
     /run (= /var/run) and /var/etc   one small tmpfs, as /tmp is on OpenWrt
     /sys              the router's own devices
-    PATH              the stand-ins of ubus and uci first, then Debian's
+    /bin/ubus, /sbin/ujail, /etc/rc.common ...          stand-ins, in the real ones' places
+    /usr/bin/mptcp-agent, /etc/init.d/mptcp-proxy ...   the package, as it installs its files
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from openwrt.process import ENVIRONMENT, OPEN_FILES
 from toolkit.command import LabError
 from toolkit.stopping import end
 from toolkit.waiting import NotInTime, wait_until
 
 from lab.host import Host
 from lab.lab import Lab
-from lab.paths import OPENWRT_BIN, SING_BOX, VENV_PYTHON
+from lab.paths import OPENWRT, SING_BOX, TOP, VENV_PYTHON
 
 _MOUNTS = """
 set -e
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 flash "$1"
-for top in etc var; do
+for top in etc var usr; do
     mkdir "$1/$top" "$1/$top-work"
     mount -t overlay -o "lowerdir=/$top,upperdir=$1/$top,workdir=$1/$top-work" overlay "/$top"
 done
@@ -46,6 +50,21 @@ exec cat
 
 Process = subprocess.Popen[str]
 
+OPENWRT_COMMANDS = {
+    "bin/ubus": "/usr/bin/ubus",
+    "bin/jsonfilter": "/usr/bin/jsonfilter",
+    "bin/uci": "/usr/sbin/uci",
+    "bin/ujail": "/usr/sbin/ujail",
+    "rc.common": "/etc/rc.common",
+}
+"""Stand-in -> its place. Debian's /bin and /sbin are links into /usr."""
+
+CODE = "/usr/lib/mptcp-agent"
+CAPABILITIES = "/etc/capabilities/mptcp-proxy.json"
+AGENT = ("/usr/bin/mptcp-agent", "run")
+JAIL = ("/sbin/ujail", "-t", "20", "-n", "mptcp-agent", "-C", CAPABILITIES, "-c", "--")
+"""What procd executes for files/mptcp-proxy.init; a test compares the two."""
+
 
 class Router(Host):
     """A network namespace and a mount namespace. `run_size` bounds its /run (as of tmpfs)."""
@@ -55,7 +74,7 @@ class Router(Host):
         self.python = VENV_PYTHON
         self.openwrt: Process | None = None
         self.agent: Process | None = None
-        self._installed: list[Path] = []
+        self._jailed = False
         top = lab.directory / role
         top.mkdir()
         self._keeper = subprocess.Popen(
@@ -71,17 +90,14 @@ class Router(Host):
             raise LabError(f"{role} got no file system: {self._keeper.stderr.read().strip()}")
         self.root = Path(f"/proc/{self._keeper.pid}/root")
         self.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        self._install_openwrt()
+        self._install_agent()
         self.door = lab.directory / f"enter-{role}"
         self._write_door()
 
     def enter(self) -> list[str]:
         net = super().enter()
         return [*net[:-1], f"--mount=/proc/{self._keeper.pid}/ns/mnt", "--"]
-
-    def environment(self) -> dict[str, str]:
-        inherited = super().environment()
-        path = [OPENWRT_BIN, *self._installed, inherited["PATH"]]
-        return {**inherited, "PATH": ":".join(map(str, path))}
 
     def _write_door(self) -> None:
         """Write a script for a person: a shell on this router, or one command there."""
@@ -101,23 +117,67 @@ class Router(Host):
         """Write /etc/config/NAME, as an editor would (no reload follows)."""
         self.path(f"/etc/config/{name}").write_text(str(text))
 
-    def install_sing_box(self) -> None:
-        """Put sing-box on this router's PATH; without it, only Debian's programs are installed.
+    def _install_openwrt(self) -> None:
+        """Put OpenWrt's commands where it has them, and make Debian's programs more like its."""
+        for name, place in OPENWRT_COMMANDS.items():
+            self.path(place).symlink_to(OPENWRT / name)
+        for program in ("ss-redir", "ss-server", "ss-local", "ss-tunnel"):
+            # Debian gives them capabilities, so that a process without these cannot start them.
+            with contextlib.suppress(OSError):
+                os.removexattr(self.path(f"/usr/bin/{program}"), "security.capability")
 
-        Not where it lies: the proxies run under an account that may not see a private clone.
+    def _install_agent(self) -> None:
+        """Install the package's files, as they are in the tree; of the starter see below."""
+        for source, target, mode in (
+            ("mptcp-proxy.init", "/etc/init.d/mptcp-proxy", 0o755),
+            ("mptcp-proxy.capabilities", CAPABILITIES, 0o644),
+        ):
+            self._write(target, mode, (TOP / "files" / source).read_text())
+        self._bind(TOP / "src", CODE)
+        self._bind(TOP / "schema", "/usr/share/mptcp-agent/schema")
+        self._write_starter()
+
+    def _write_starter(self, absent: Sequence[str] = ()) -> None:
+        """Write /usr/bin/mptcp-agent: the tree's own, for the lab's Python.
+
+        It adds the stand-in of the `ubus` module, which is among site-packages on OpenWrt, so that
+        the agent needs no variable here either.
         """
-        place = Path("/var/lib/sing-box")
-        self.run("mkdir", "-p", str(place))
-        self.run("touch", str(place / "sing-box"))
-        self.run("mount", "--bind", str(SING_BOX.resolve()), str(place / "sing-box"))
-        self._installed.append(place)
-        self._write_door()
+        text = (TOP / "files/mptcp-agent").read_text()
+        place = f'sys.path.insert(0, "{CODE}")\n'
+        assert text.startswith("#!/usr/bin/python3\n") and place in text
+        more = f'sys.path.append("{OPENWRT / "module"}")\n'
+        more += f"sys.modules.update(dict.fromkeys({list(absent)}))\n" if absent else ""
+        text = text.replace("/usr/bin/python3", str(self.python), 1)
+        self._write("/usr/bin/mptcp-agent", 0o755, text.replace(place, place + more))
+
+    def _write(self, target: str, mode: int, text: str) -> None:
+        path = self.path(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    def _bind(self, source: Path, place: str) -> None:
+        """Show a file or directory of the real machine at `place` as well."""
+        if source.is_dir():
+            self.path(place).mkdir(parents=True, exist_ok=True)
+        else:
+            self.path(place).touch()
+        self.run("mount", "--bind", str(source), place)
+
+    def install_sing_box(self) -> None:
+        """Install sing-box; without it, only Debian's programs are there."""
+        self._bind(SING_BOX.resolve(), "/usr/bin/sing-box")
 
     def uninstall(self, *programs: str) -> None:
         """Make programs such as `nft` look absent on this router, by laying /dev/null over them."""
         for program in programs:
             where = self.run("sh", "-c", f"command -v {program}").stdout.strip()
             self.run("mount", "--bind", "/dev/null", where)
+
+    def uninstall_modules(self, *names: str) -> None:
+        """Make Python modules look absent to the agent, such as `iptc`, which no feed has."""
+        self._write_starter(names)
 
     # --- OpenWrt's daemons and the agent ------------------------------------------------------
 
@@ -140,13 +200,35 @@ class Router(Host):
         """Return the process of one stand-in, to be killed by a test."""
         return int((self.openwrt_directory / f"{name}.pid").read_text())
 
-    def start_agent(self, *arguments: str, timeout: float = 15) -> Process:
-        """Start `mptcp-agent run` and wait until it answers on ubus."""
-        log = self.log("agent")
-        argv = [str(self.python), "-m", "mptcp_agent", "run", *arguments]
-        self.agent = agent = self.popen(*argv, log=log)
+    def start_agent(self, *arguments: str, jail: bool = True, timeout: float = 15) -> Process:
+        """Start `mptcp-agent run` as launch_agent() does and wait until it answers on ubus."""
+        agent = self.launch_agent(*arguments, jail=jail)
         self.wait(lambda: "error" not in self.try_status(), timeout, "the agent", agent)
         return agent
+
+    def launch_agent(self, *arguments: str, jail: bool = True) -> Process:
+        """Start `mptcp-agent run` the way procd does for files/mptcp-proxy.init.
+
+        That is: in ujail, or without on a router that has none (small flash), with procd's own
+        environment. Nothing of the lab's is in it. Unlike procd this starts it once: what ends
+        stays ended, and the log is a file. The process returned is ujail's, which passes signals
+        and the exit code on; see `agent_pid`.
+        """
+        variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        around = ["env", "-i", *variables, "prlimit", "--nofile={}:{}".format(*OPEN_FILES)]
+        argv = [*around, *(JAIL if jail else ()), *AGENT, *arguments]
+        self.agent, self._jailed = self.popen(*argv, log=self.log("agent")), jail
+        return self.agent
+
+    @property
+    def agent_pid(self) -> int:
+        """The agent's own process; `agent` is the jail's, where it is in one."""
+        if self.agent is None:
+            raise LabError(f"{self.role}: was not started")
+        if not self._jailed:
+            return self.agent.pid
+        children = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children")
+        return int(children.read_text().split()[0])
 
     def stop_agent(self, timeout: float = 15) -> int:
         """End the agent as procd does (SIGTERM) and return its exit code."""
@@ -154,6 +236,10 @@ class Router(Host):
 
     def kill_agent(self) -> int:
         """End the agent as a crash does (SIGKILL)."""
+        with contextlib.suppress(OSError, IndexError):  # the jail has begun, or ended already
+            os.kill(self.agent_pid, signal.SIGKILL)
+            assert self.agent
+            return self.agent.wait(5)
         return self._end(self.agent, signal.SIGKILL, 5)
 
     def stop_openwrt(self, timeout: float = 15) -> int:

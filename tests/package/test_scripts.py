@@ -1,26 +1,28 @@
 """Shell scripts: shellcheck, shfmt as OpenWrt's CI runs it, and the init script's behaviour.
 
 The init script runs under busybox ash with rc.common and procd.sh in small, which note what is
-asked of procd; and with the real ones where OPENWRT_ROOTFS is a root file system that has them
-(the program jshn on PATH).
+asked of procd; with those of the lab's routers; and with the real ones where OPENWRT_ROOTFS is a
+root file system that has them (the program jshn on PATH).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab.paths import TOP, VENV_PYTHON
 from toolkit.waiting import wait_until
 
 INIT = TOP / "files/mptcp-proxy.init"
-SCRIPTS = [INIT, TOP / "files/mptcp-proxy.defaults", TOP / "test.sh"]
+RC_COMMON = TOP / "tests/openwrt/rc.common"
+SCRIPTS = [INIT, TOP / "files/mptcp-proxy.defaults", TOP / "test.sh", RC_COMMON]
 
 #: rc.common and procd.sh as far as the script uses them; each call is a line of $LOG.
 _PROCD = r"""
@@ -202,31 +204,47 @@ def test_commands(init: Init, command: str) -> None:
     assert init(command) == [f"agent {command.removesuffix('_service')}"]
 
 
-@pytest.mark.skipif(
-    "OPENWRT_ROOTFS" not in os.environ, reason="OPENWRT_ROOTFS: rc.common, procd.sh"
-)
-def test_with_the_real_rc_common(tmp_path: Path) -> None:
-    root = Path(os.environ["OPENWRT_ROOTFS"])
-    log = tmp_path / "log"
-    (tmp_path / "ubus").write_text(f'#!/bin/sh\necho "$*" >> {log}\n')
-    (tmp_path / "ubus").chmod(0o755)
-    shutil.copy(INIT, tmp_path / "mptcp-proxy")
-    inside = tmp_path / "root"
-    (inside / "var/lock").mkdir(parents=True)
-    for name in ("usr", "etc"):
-        (inside / name).symlink_to(root / name)
-    (inside / "lib").symlink_to(root / "lib" if (root / "lib").exists() else root / "usr/lib")
+def asked_of_procd(rc_common: Path, directory: Path, **environment: str) -> dict[str, Any]:
+    """The message of the init script's start, on a router that has ujail."""
+    log = directory / "log"
+    script = directory / "mptcp-proxy"
+    text = INIT.read_text().replace("/sbin/ujail", "/bin/true")
+    script.write_text(re.sub("(?m)^CAPABILITIES=.*", f"CAPABILITIES={script}", text))
+    (directory / "ubus").write_text(f'#!/bin/sh\necho "$*" >> {log}\n')
+    (directory / "ubus").chmod(0o755)
     subprocess.run(
-        ["busybox", "ash", str(root / "etc/rc.common"), str(tmp_path / "mptcp-proxy"), "start"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "IPKG_INSTROOT": str(inside)},
+        ["busybox", "ash", str(rc_common), str(script), "start"],
+        env={"PATH": f"{directory}:{os.environ['PATH']}", **environment},
         check=True,
     )
     asked, settings = log.read_text().splitlines()
     assert asked.startswith("call service list")
-    service = json.loads(settings.removeprefix("call service set "))
+    message: dict[str, Any] = json.loads(settings.removeprefix("call service set "))
+    return message
+
+
+def test_what_is_asked_of_procd(tmp_path: Path) -> None:
+    service = asked_of_procd(RC_COMMON, tmp_path)
     assert service["name"] == "mptcp-proxy"
     agent = service["instances"]["agent"]
     assert agent["command"] == ["/usr/bin/mptcp-agent", "run"]
     assert agent["respawn"] == ["3600", "5", "0"]
     assert agent["stdout"] and agent["stderr"] and agent["no_new_privs"]
+    assert agent["jail"] == {"name": "mptcp-agent", "mount": {}}
+    assert agent["capabilities"] == str(tmp_path / "mptcp-proxy")
     assert [t[1][1][2] for t in service["triggers"]] == ["mptcp-proxy", "firewall"]
+
+
+@pytest.mark.skipif(
+    "OPENWRT_ROOTFS" not in os.environ, reason="OPENWRT_ROOTFS: rc.common, procd.sh"
+)
+def test_the_real_rc_common_asks_the_same(tmp_path: Path) -> None:
+    root = Path(os.environ["OPENWRT_ROOTFS"])
+    inside = tmp_path / "root"
+    (inside / "var/lock").mkdir(parents=True)
+    for name in ("usr", "etc"):
+        (inside / name).symlink_to(root / name)
+    (inside / "lib").symlink_to(root / "lib" if (root / "lib").exists() else root / "usr/lib")
+    real = asked_of_procd(root / "etc/rc.common", tmp_path, IPKG_INSTROOT=str(inside))
+    (tmp_path / "log").unlink()
+    assert real == asked_of_procd(RC_COMMON, tmp_path)

@@ -189,9 +189,7 @@ def agent_killed(scene: Scene) -> Iterator[None]:
 
 @fault("agent paused", 1.5, "agent", hold=(1, 4))
 def agent_paused(scene: Scene) -> Iterator[None]:
-    agent = scene.router().agent
-    assert agent
-    with paused(agent.pid):
+    with paused(scene.router().agent_pid):
         yield
 
 
