@@ -26,7 +26,8 @@ from mptcp_agent.core.state import (
     Rule,
     Sysctl,
 )
-from mptcp_agent.core.status import document, judge
+from mptcp_agent.core.status import document
+from mptcp_agent.core.verdict import judge
 
 PLAIN = render.Painter(False)
 COLOUR = render.Painter(True)

@@ -47,7 +47,8 @@ from mptcp_agent.core.problem import Problem
 from mptcp_agent.core.sampled import DeviceTraffic, Sampled
 from mptcp_agent.core.snapshot import Capabilities, ProcessView
 from mptcp_agent.core.state import Limits, RouterState
-from mptcp_agent.core.status import document, judge, wan_states
+from mptcp_agent.core.status import document
+from mptcp_agent.core.verdict import judge, wan_states
 from mptcp_agent.core.view import Event, State, View
 
 STATUS = Draft202012Validator(schema("status"))
@@ -199,9 +200,15 @@ def test_peers() -> None:
         **TWO,
         "far": section("peer", address="vps.example"),
         "six": section("peer", address="2001:db8:70::1"),
-        "client": section("client", peer=["r7000", "r6000", "far", "six"]),
+        "gone": section("peer", address=["10.1.1.60", "10.1.1.61"]),
+        "half": section("peer", address=["10.1.1.61", "10.2.2.61"]),
+        "client": section("client", peer=["r7000", "r6000", "far", "six", "gone", "half"]),
     }
-    seen = replace(READY, dead_peers=frozenset({"r7000"}))
+    seen = replace(
+        READY,
+        dead_peers=frozenset({"r7000"}),
+        refused=frozenset({"10.1.1.60", "10.1.1.61"}),
+    )
     found = view(sections, BRIDGE, seen)
     peers = document(found, 2.0, "active", "", 1.0)["client"]["peers"]
     assert {p["name"]: p["state"] for p in peers} == {
@@ -209,6 +216,8 @@ def test_peers() -> None:
         "r6000": "in use",
         "far": "unresolved",
         "six": "down",  # no WAN has an IPv6 address
+        "gone": "down",  # nobody listens at any of its addresses
+        "half": "standby",
     }
 
 

@@ -7,7 +7,6 @@ fails is a problem of the part it stands for; the other parts go on.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -31,13 +30,14 @@ from ..core.state import (
     Rule,
     Sysctl,
 )
-from ..errors import AgentError, FileError, KernelError
+from ..errors import AgentError, KernelError
 from ..system import files, sysctl
 from ..system.counters import memory_total
 from ..system.firewall.iptables import Iptables
 from ..system.firewall.nftables import Nftables
 from ..system.netlink.endpoints import PathManager
 from ..system.netlink.routes import Routing
+from .originals import Originals
 
 
 def part_of(item: Item) -> Part:
@@ -55,10 +55,6 @@ def part_of(item: Item) -> Part:
             return Part.ROUTING
 
 
-#: Key of the path manager's limits among the remembered values.
-_LIMITS = "mptcp limits"
-
-
 @dataclass(frozen=True)
 class Observation:
     """One look: the kernel's share of the facts, what is ours, and what could not be read, by
@@ -67,6 +63,13 @@ class Observation:
     facts: Facts = field(default_factory=Facts)
     state: RouterState = field(default_factory=RouterState)
     problems: tuple[tuple[Part, Problem], ...] = ()
+
+    def noting(self, part: Part, problem: Problem | None) -> Observation:
+        """The same with this problem in the place of the part's last one."""
+        found = {p: said for p, said in self.problems if p is not part}
+        if problem:
+            found[part] = problem
+        return replace(self, problems=tuple(sorted(found.items(), key=lambda p: p[0].value)))
 
 
 class Machine:
@@ -78,10 +81,10 @@ class Machine:
         config_directory: str = files.CONFIG_DIRECTORY,
     ) -> None:
         self._state_directory = state_directory
-        self._originals_path = f"{state_directory}/originals.json"
         self._config_directory = config_directory
         self._routing = Routing()
-        self._paths = PathManager()
+        self._path_manager = PathManager()
+        self._originals = Originals(f"{state_directory}/originals.json", self._path_manager)
         self._backends: dict[Backend, FirewallBackend] = {
             "nftables": Nftables(),
             "iptables": Iptables(),
@@ -92,7 +95,7 @@ class Machine:
 
     def close(self) -> None:
         self._routing.close()
-        self._paths.close()
+        self._path_manager.close()
 
     # --- What is ---------------------------------------------------------------------------
 
@@ -116,70 +119,88 @@ class Machine:
 
     def observe(self, before: Observation, parts: frozenset[Part]) -> Observation:
         """Look at ``parts`` again; the others stay as they were."""
-        facts, state = before.facts, before.state
-        problems = {part: p for part, p in before.problems if part not in parts}
-
-        def look(part: Part, where: str, reading: Callable[[], None]) -> None:
-            if part not in parts:
-                return
-            try:
-                reading()
-            except AgentError as error:
-                problems[part] = Problem(where, str(error))
-
-        def links() -> None:
-            nonlocal facts, parts
-            found = self._routing.links()
-            if {link.name for link in found} != {link.name for link in facts.links}:
+        seen = before
+        if Part.LINKS in parts:
+            seen = self._look(seen, Part.LINKS, "kernel", self._links)
+            if _devices(seen) != _devices(before):
                 parts |= {Part.SYSCTLS}  # a new device has settings of its own
-            facts = replace(facts, links=found, addresses=self._routing.addresses())
+        for part, where, reading in (
+            (Part.ROUTING, "kernel", self._own_routing),
+            (Part.FIREWALL, "firewall", self._firewalls),
+            (Part.FILES, self._config_directory, self._generated),
+            (Part.SYSCTLS, "sysctl", self._sysctls),
+        ):
+            if part in parts:
+                seen = self._look(seen, part, where, reading)
+        return seen
 
-        def routing() -> None:
-            nonlocal state
-            routes, rules = self._routing.observe()
-            state = replace(
-                state,
-                routes=routes,
-                rules=rules,
-                endpoints=self._paths.observe(),
-                limits=self._paths.limits(),
-            )
+    def _look(
+        self,
+        before: Observation,
+        part: Part,
+        where: str,
+        reading: Callable[[Observation], Observation],
+    ) -> Observation:
+        """What cannot be read stays as it was."""
+        before = before.noting(part, None)
+        try:
+            return reading(before)
+        except AgentError as error:
+            return before.noting(part, Problem(where, str(error)))
 
-        def firewall() -> None:
-            nonlocal state
-            kept = {f.backend: f for f in state.firewalls}
-            state = replace(state, firewalls=())
-            for name in sorted(self._watched):
-                try:
-                    found = self._backends[name].observe()
-                except AgentError as error:  # the other one is seen all the same
-                    problems[Part.FIREWALL] = Problem("firewall", str(error))
-                    found = kept.get(name)
-                if found is not None:
-                    state = replace(state, firewalls=(*state.firewalls, found))
-                elif name != self._chosen and Part.FIREWALL not in problems:
-                    self._watched.discard(name)
+    def _links(self, before: Observation) -> Observation:
+        found, addresses = self._routing.links(), self._routing.addresses()
+        return replace(before, facts=replace(before.facts, links=found, addresses=addresses))
 
-        def generated() -> None:
-            nonlocal state
-            state = replace(state, files=tuple(self._files()))
+    def _own_routing(self, before: Observation) -> Observation:
+        routes, rules = self._routing.observe()
+        state = replace(
+            before.state,
+            routes=routes,
+            rules=rules,
+            endpoints=self._path_manager.observe(),
+            limits=self._path_manager.limits(),
+        )
+        return replace(before, state=state)
 
-        def sysctls() -> None:
-            nonlocal facts, state
-            values = tuple(
-                (key, value)
-                for key in keys(link.name for link in facts.links)
-                if (value := sysctl.read(key)) is not None
-            )
-            facts = replace(facts, sysctls=values, memory=facts.memory or memory_total())
-            state = replace(state, sysctls=tuple(Sysctl(k, v) for k, v in values))
+    def _firewalls(self, before: Observation) -> Observation:
+        """Each back end for itself: where one cannot be read, the other is seen all the same."""
+        kept = {f.backend: f for f in before.state.firewalls}
+        firewalls: list[Firewall] = []
+        problem: Problem | None = None
+        for name in sorted(self._watched):
+            try:
+                found = self._backends[name].observe()
+            except AgentError as error:
+                problem = Problem("firewall", str(error))
+                found = kept.get(name)
+            if found is not None:
+                firewalls.append(found)
+            elif name != self._chosen and problem is None:
+                self._watched.discard(name)
+        state = replace(before.state, firewalls=tuple(firewalls))
+        return replace(before, state=state).noting(Part.FIREWALL, problem)
 
-        look(Part.LINKS, "kernel", links)
-        look(Part.ROUTING, "kernel", routing)
-        look(Part.FIREWALL, "firewall", firewall)
-        look(Part.FILES, self._config_directory, generated)
-        look(Part.SYSCTLS, "sysctl", sysctls)
-        return Observation(facts, state, tuple(sorted(problems.items(), key=lambda p: p[0].value)))
+    def _generated(self, before: Observation) -> Observation:
+        found = tuple(
+            File(path, content, files.owner(path))
+            for path in files.listing(self._config_directory)
+            if (content := files.read(path)) is not None
+        )
+        return replace(before, state=replace(before.state, files=found))
+
+    def _sysctls(self, before: Observation) -> Observation:
+        values = tuple(
+            (key, value)
+            for key in keys(link.name for link in before.facts.links)
+            if (value := sysctl.read(key)) is not None
+        )
+        memory = before.facts.memory or memory_total()
+        return replace(
+            before,
+            facts=replace(before.facts, sysctls=values, memory=memory),
+            state=replace(before.state, sysctls=tuple(Sysctl(k, v) for k, v in values)),
+        )
 
     def redirected(self) -> tuple[int, int]:
         """Packets (one for each connection) and bytes the redirect rule has seen; (0, 0)
@@ -190,24 +211,6 @@ class Machine:
             seen = ()
         rows = [c for c in seen if (c.chain, c.rule) == (CHAIN, "redirect")]
         return sum(c.packets for c in rows), sum(c.bytes for c in rows)
-
-    def _files(self) -> Iterable[File]:
-        for path in files.listing(self._config_directory):
-            content = files.read(path)
-            if content is not None:
-                yield File(path, content, files.owner(path))
-
-    def originals(self) -> dict[str, str]:
-        """What the agent has changed and did not make: values before, by sysctl key."""
-        text = files.read(self._originals_path)
-        try:
-            values = json.loads(text) if text else {}
-        except ValueError as error:
-            raise FileError(
-                f"{self._originals_path} is damaged ({error}); remove it: sysctls the "
-                "agent has changed then stay so until the next boot"
-            ) from error
-        return {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {}
 
     # --- What should be --------------------------------------------------------------------
 
@@ -230,10 +233,9 @@ class Machine:
     def _set(self, item: Item, old: Item | None) -> None:
         match item:
             case Endpoint():
-                self._paths.add(item)
+                self._path_manager.add(item)
             case Limits():
-                self._remember(_LIMITS, _limits_text(self._paths.limits()))
-                self._paths.set_limits(item)
+                self._originals.set_limits(item)
             case Route():
                 self._routing.set_route(item)
             case Rule():
@@ -248,14 +250,14 @@ class Machine:
             case File():
                 files.write_private(item.path, item.content, item.user)
             case Sysctl():
-                self._sysctl(item)
+                self._originals.set_sysctl(item)
             case _:
                 raise KernelError(f"{describe.line(item)}: not a part of the kernel")
 
     def _remove(self, item: Item) -> None:
         match item:
             case Endpoint():
-                self._paths.remove(item)
+                self._path_manager.remove(item)
             case Route():
                 self._routing.remove_route(item)
             case Rule():
@@ -267,44 +269,9 @@ class Machine:
             case _:
                 raise KernelError(f"{describe.line(item)}: cannot be removed")
 
-    def _sysctl(self, item: Sysctl) -> None:
-        present = sysctl.read(item.key)
-        if present is None:
-            raise KernelError(f"sysctl {item.key}: this kernel does not have it")
-        self._remember(item.key, present)
-        sysctl.write(item.key, item.value)
-
-    def _remember(self, key: str, present: str) -> None:
-        """Note a value before its first change: ``cleanup`` must know it after a crash."""
-        originals = self.originals()
-        if key not in originals:
-            self._save_originals({**originals, key: present})
-
-    def _save_originals(self, originals: dict[str, str]) -> None:
-        if originals:
-            files.write_private(self._originals_path, json.dumps(originals, indent=1))
-        else:
-            files.remove(self._originals_path)
-
     def restore(self, wanted: RouterState) -> None:
         """Put back sysctls and limits the agent has changed and does not want any more."""
-        originals = self.originals()
-        keep = {s.key for s in wanted.sysctls} | ({_LIMITS} if wanted.limits else set())
-        gone = {key: value for key, value in originals.items() if key not in keep}
-        if not gone:
-            return
-        failed: dict[str, str] = {}
-        for key, value in gone.items():
-            try:
-                if key == _LIMITS:
-                    self._paths.set_limits(_limits_of(value))
-                elif sysctl.read(key) is not None:  # a device may have left with its settings
-                    sysctl.write(key, value)
-            except AgentError as error:
-                failed[key] = str(error)
-        self._save_originals({k: v for k, v in originals.items() if k in keep or k in failed})
-        if failed:
-            raise KernelError("; ".join(failed.values()))
+        self._originals.restore(wanted)
 
     def release(self) -> None:
         """Let the LAN out directly, before the proxies end. Without a look first: a jump has to
@@ -330,7 +297,7 @@ class Machine:
         ]
         failed = [f"{describe.line(change.item)}: {why}" for change, why in self.apply(changes)]
         with contextlib.suppress(KernelError):  # it was found by observing, too
-            self._paths.forget_implicit()
+            self._path_manager.forget_implicit()
         try:
             self.restore(RouterState())
             files.remove(f"{self._state_directory}/{files.NAMES}")
@@ -341,12 +308,5 @@ class Machine:
         return (*(str(p) for _, p in seen.problems), *failed)
 
 
-def _limits_text(limits: Limits) -> str:
-    return f"{limits.subflows} {limits.add_addr_accepted}"
-
-
-def _limits_of(text: str) -> Limits:
-    subflows, _, accepted = text.partition(" ")
-    if not (subflows.isdecimal() and accepted.isdecimal()):
-        raise FileError(f"the limits noted before the first change are damaged: {text!r}")
-    return Limits(int(subflows), int(accepted))
+def _devices(seen: Observation) -> set[str]:
+    return {link.name for link in seen.facts.links}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..checks import run_checks
-from ..core import connections, describe, status
+from ..core import connections, describe, status, verdict
 from ..core.diff import Change
 from ..core.problem import Problem
 from ..core.view import Event, State, View
@@ -73,7 +73,7 @@ class Publisher:
         """True at this moment; the history is told at the end of the turn that is under way."""
         self._asked_at = self._clock()
         view = self._view()
-        state, reason = status.judge(view)
+        state, reason = verdict.judge(view)
         now = self._unix()
         since = self._since if state == self._state else now
         return status.document(view, now, state, reason, since, self.history)
@@ -103,7 +103,7 @@ class Publisher:
 
     def publish(self, view: View) -> None:
         """Compare with what was told last, and tell what is new."""
-        state, reason = status.judge(view)
+        state, reason = verdict.judge(view)
         if state != self._state:
             self._since = self._unix()
             self._tell("state", self._state or "", state, reason)
@@ -117,7 +117,7 @@ class Publisher:
         self._peer = peer
 
         wans = {}
-        for name, now, why in status.wan_states(view):
+        for name, now, why in verdict.wan_states(view):
             wans[name] = now
             if now != self._wans.get(name, "unknown"):
                 self._tell(f"wan {name}", self._wans.get(name, "unknown"), now, why)
@@ -127,7 +127,7 @@ class Publisher:
     def publish_if_degraded(self, view: View) -> None:
         """Tell at once of a link that was lost, before the router is read back: that is so
         whatever was done about it, and a short loss would be over by then."""
-        if status.judge(view)[0] == "degraded":
+        if verdict.judge(view)[0] == "degraded":
             self.publish(view)
 
     def _tell(self, what: str, before: str, after: str, reason: str) -> None:

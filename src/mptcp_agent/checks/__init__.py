@@ -1,27 +1,45 @@
 """``check``: each precondition with the way to mend it.
 
-Works from what the agent has seen, plus a few questions that are only asked here. A check is
-a function that yields rows; order is the order a person would look in.
+Works from what the agent has seen, and judges it by ``core.verdict`` as the status does, so that
+nothing is fine here and down there; plus a few questions that are only asked here. A check is a
+function that yields rows; order is the order a person would look in.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Literal
 
 from ..core.config import PACKAGE
-from ..core.health import mptcp_blocked
 from ..core.plan import buffers
-from ..core.plan.peers import usable_wans
-from ..core.plan.sysctls import RMEM, WMEM, buffer_values
+from ..core.plan.peers import reachable
+from ..core.plan.sysctls import RMEM, WMEM, buffer_values, strict_filter
+from ..core.problem import Problem
 from ..core.ubus import Call
-from ..core.view import View
+from ..core.verdict import (
+    idle_processes,
+    judge,
+    mode,
+    peer_state,
+    wan_cause,
+    wan_state,
+    without_mptcp,
+)
+from ..core.view import State, View
 from ..errors import AgentError, BusError
 
 Result = Literal["ok", "warning", "failed"]
 Row = dict[str, str]
+
+_STATES: dict[State, Result] = {
+    "active": "ok",
+    "degraded": "warning",
+    "disabled": "warning",
+    "bypassed": "failed",
+    "blocked": "failed",
+    "error": "failed",
+}
 
 #: Other programs that install policy routing for several WANs, by their procd service.
 RIVALS = ("mwan3", "pbr", "mptcpd")
@@ -30,9 +48,11 @@ RIVALS = ("mwan3", "pbr", "mptcpd")
 def run_checks(view: View, call: Call) -> list[Row]:
     """All rows, ``{"name", "result", "message", "hint"}``."""
     checks: tuple[Callable[[], Iterator[Row]], ...] = (
+        lambda: _state(view),
         lambda: _kernel(view),
         lambda: _bus(call),
         lambda: _configuration(view),
+        lambda: _problems(view),
         lambda: _firewall(view),
         lambda: _engine(view),
         lambda: _peers(view),
@@ -50,23 +70,31 @@ def row(name: str, result: Result, message: str, hint: str = "") -> Row:
     return {"name": name, "result": result, "message": message, "hint": hint}
 
 
+def _problem(problem: Problem) -> Row:
+    result: Result = "failed" if problem.severity == "error" else "warning"
+    return row(problem.where, result, problem.message, problem.hint)
+
+
+def _state(view: View) -> Iterator[Row]:
+    state, reason = judge(view)
+    yield row("state", _STATES[state], f"{state}: {reason}")
+
+
 def _kernel(view: View) -> Iterator[Row]:
-    enabled = view.snapshot.facts.sysctl("net.mptcp.enabled")
-    if enabled is None:
-        enabled = _proc("net/mptcp/enabled")
-    if enabled is None:
-        yield row(
-            "kernel MPTCP",
-            "failed",
-            "this kernel has no Multipath TCP",
-            "use OpenWrt 24.10 or later on a target without SMALL_FLASH, or build the kernel "
-            "with CONFIG_KERNEL_MPTCP",
-        )
-    elif enabled != "1":
-        yield row("kernel MPTCP", "failed", "net.mptcp.enabled is 0", "start the agent; it sets it")
-    else:
-        yield row("kernel MPTCP", "ok", "present and enabled")
-    if _proc("net/mptcp/blackhole_timeout") not in (None, "0"):
+    facts = view.snapshot.facts
+    why_not = without_mptcp(view)
+    yield row(
+        "kernel MPTCP",
+        "failed" if why_not else "ok",
+        why_not or "present and enabled",
+        ""
+        if not why_not
+        else "start the agent; it sets it"
+        if facts.sysctl("net.mptcp.enabled")
+        else "use OpenWrt 24.10 or later on a target without SMALL_FLASH, or build the kernel "
+        "with CONFIG_KERNEL_MPTCP",
+    )
+    if facts.sysctl("net.mptcp.blackhole_timeout") not in (None, "0"):
         yield row(
             "MPTCP black hole detection",
             "warning",
@@ -74,13 +102,6 @@ def _kernel(view: View) -> Iterator[Row]:
             "MPTCP off for an hour",
             "start the agent; it sets it",
         )
-
-
-def _proc(key: str) -> str | None:
-    try:
-        return Path("/proc/sys", key).read_text("ascii").strip()
-    except OSError:
-        return None
 
 
 def _bus(call: Call) -> Iterator[Row]:
@@ -101,38 +122,42 @@ def _configuration(view: View) -> Iterator[Row]:
     if view.snapshot.config is None:
         yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
         return
-    for problem in view.problems:
-        if problem.where.startswith(PACKAGE):
-            result: Result = "failed" if problem.severity == "error" else "warning"
-            yield row(problem.where, result, problem.message, problem.hint)
-    if not any(p.where.startswith(PACKAGE) for p in view.problems):
+    problems = [p for p in view.problems if p.where.startswith(PACKAGE)]
+    yield from map(_problem, problems)
+    if not problems:
         yield row("configuration", "ok", f"/etc/config/{PACKAGE} is complete")
 
 
+def _problems(view: View) -> Iterator[Row]:
+    """What could not be read or carried out, and what traffic showed."""
+    yield from (_problem(p) for p in view.problems if not p.where.startswith(PACKAGE))
+
+
 def _firewall(view: View) -> Iterator[Row]:
-    planned = view.plan.state.firewalls
-    for problem in view.problems:
-        if problem.where in ("firewall", "nftables", "iptables"):
-            yield row(problem.where, "failed", problem.message, problem.hint)
-    if planned:
-        where = ", ".join(f.backend for f in view.snapshot.observed.firewalls) or "nothing"
-        same = view.snapshot.observed.firewalls == planned
-        yield row(
-            "redirect",
-            "ok" if same else "failed",
-            f"{planned[0].backend} planned, {where} in place",
-            "" if same else "see the system log",
-        )
+    planned, present = view.plan.state.firewalls, view.snapshot.observed.firewalls
+    if not planned:
+        return
+    where = ", ".join(f.backend for f in present) or "nothing"
+    # What could not be carried out is a problem, and told as such: this may be on its way.
+    result: Result = "ok" if present == planned else "warning"
+    if mode(view) != view.plan.mode:
+        result = "failed"
+    yield row(
+        "redirect",
+        result,
+        f"{planned[0].backend} planned, {where} in place",
+        "" if result == "ok" else "see the system log",
+    )
 
 
 def _engine(view: View) -> Iterator[Row]:
-    build = view.plan.proxies.build
+    build, config = view.plan.proxies.build, view.snapshot.config
     if build is None:
-        if view.snapshot.config and (view.snapshot.config.client or view.snapshot.config.server):
+        if config and config.globals.enabled and (config.client or config.server):
             yield row(
                 "engine",
                 "failed",
-                "no proxy program is installed",
+                "no proxy program that can be used is installed",
                 "install sing-box (OpenWrt 23.05 and later) or shadowsocks-libev",
             )
         return
@@ -140,6 +165,13 @@ def _engine(view: View) -> Iterator[Row]:
         yield row("engine", "ok", f"{build.engine} {build.version} speaks MPTCP")
     elif build.mptcpize:
         yield row("engine", "ok", f"{build.engine} {build.version} under mptcpize")
+    elif build.mptcp is None:
+        yield row(
+            "engine",
+            "warning",
+            f"whether {build.engine} {build.version} makes MPTCP connections could not be tried",
+            "is tried again; see the system log",
+        )
     else:
         yield row(
             "engine",
@@ -147,57 +179,56 @@ def _engine(view: View) -> Iterator[Row]:
             f"{build.engine} {build.version} cannot make MPTCP connections",
             "install mptcpize, or use the engine sing-box",
         )
-    for process in view.plan.state.processes:
-        running = view.snapshot.runs(process.name)
+    idle, known = idle_processes(view), view.snapshot.processes is not None
+    for process in view.plan.proxies.processes if known else ():
+        runs = process.name not in idle
         yield row(
             f"process {process.name}",
-            "ok" if running else "failed",
-            "runs" if running else "does not run",
-            "" if running else f"see the system log; try: {' '.join(process.command)}",
+            "ok" if runs else "failed",
+            "runs" if runs else "does not run",
+            "" if runs else f"see the system log; try: {' '.join(process.command)}",
         )
 
 
 def _peers(view: View) -> Iterator[Row]:
     health = view.snapshot.health
     for peer in view.plan.peers:
-        name = f"peer {peer.peer.name}"
-        if not peer.addresses:
-            yield row(
-                name,
-                "failed",
-                f"{' '.join(peer.peer.address)} cannot be resolved",
-                "check the name and the router's DNS, or give IP addresses",
-            )
-            continue
-        dead = [
-            a
-            for a in peer.addresses
-            if a in health.refused or not usable_wans(view.plan.wans, health, a)
-        ]
+        state, gone = peer_state(view, peer), ""
+        hint = "is the server on, and does its firewall accept the port?"
+        if state == "unresolved":
+            gone = f"{' '.join(peer.peer.address)} cannot be resolved"
+            hint = "check the name and the router's DNS, or give IP addresses"
+        elif peer.peer.name in health.dead_peers:
+            gone = "accepts connections, but nothing comes through"
+            hint = "does its proxy server hang, and are method and password those of this router?"
+        else:
+            able = reachable(peer, view.plan.wans, health)
+            dead = [a for a in peer.addresses if a not in able]
+            gone = f"{', '.join(dead)} cannot be reached" if dead else ""
         yield row(
-            name,
-            "failed" if len(dead) == len(peer.addresses) else "warning" if dead else "ok",
-            f"{', '.join(dead)} cannot be reached" if dead else ", ".join(peer.addresses),
-            "is the server on, and does its firewall accept the port?" if dead else "",
+            f"peer {peer.peer.name}",
+            "failed" if state in ("down", "unresolved") else "warning" if gone else "ok",
+            gone or ", ".join(peer.addresses),
+            hint if gone else "",
         )
 
 
 def _wans(view: View) -> Iterator[Row]:
     for wan in view.plan.wans:
-        if wan.section.role == "off":
+        if wan.section.off:
             continue
+        down = wan_state(view, wan) == "down"
         yield row(
             f"WAN {wan.name}",
-            "ok" if wan.up else "warning",
-            ", ".join(a.address for a in wan.addresses) if wan.up else wan.reason,
-            "" if wan.up else "used again as soon as it is up",
+            "warning" if down else "ok",
+            wan_cause(view, wan) if down else ", ".join(a.address for a in wan.addresses),
+            "used again as soon as it is up" if down else "",
         )
 
 
 def _mptcp_seen(view: View) -> Iterator[Row]:
-    """Silent fall-back: connections that should be MPTCP and are not."""
-    for problem in mptcp_blocked.problems(view.snapshot.sampled.blocked_wans):
-        yield row(f"MPTCP on {problem.where}", "warning", problem.message, problem.hint)
+    """Silent fall-back: connections that should be MPTCP and are not. Those of a single WAN are
+    a problem, and told above."""
     counters = dict(view.snapshot.sampled.counters)
     lost = counters.get("MPCapableFallbackACK", 0) + counters.get("MPCapableFallbackSYNACK", 0)
     if lost:
@@ -229,15 +260,7 @@ def _buffers(view: View) -> Iterator[Row]:
 
 def _filters(view: View) -> Iterator[Row]:
     for wan in view.plan.wans:
-        strict = (
-            "1"
-            in (
-                view.snapshot.facts.sysctl(f"net/ipv4/conf/{wan.device}/rp_filter"),
-                view.snapshot.facts.sysctl("net/ipv4/conf/all/rp_filter"),
-            )
-            and view.snapshot.facts.sysctl(f"net/ipv4/conf/{wan.device}/rp_filter") != "2"
-        )
-        if wan.up and strict:
+        if wan.in_use and wan.device and strict_filter(view.snapshot.facts, wan.device):
             yield row(
                 f"rp_filter {wan.device}",
                 "warning",

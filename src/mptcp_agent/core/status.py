@@ -1,4 +1,4 @@
-"""View -> the status document of ``schema/status.schema.json``, and the state in a word."""
+"""View -> the status document of ``schema/status.schema.json``."""
 
 from __future__ import annotations
 
@@ -6,124 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import __version__
-from .health import PathHealth
 from .network.wans import WanLink
-from .plan.firewall import Mode
-from .plan.peers import usable_wans
 from .plan.sysctls import BUFFERS, buffer_values
 from .state import Endpoint
+from .verdict import mode, paths, peer_state, wan_cause, wan_state
 from .view import Event, State, View
 
 Document = dict[str, Any]  # JSON
-
-
-def judge(view: View) -> tuple[State, str]:
-    """The state of the whole and its reason, in words for a person."""
-    config = view.snapshot.config
-    if config is None:
-        return "error", _first_error(view) or "the configuration is being read"
-    if not config.globals.enabled:
-        return "disabled", "switched off in the configuration (globals, enabled)"
-    if config.client is None and config.server is None:
-        bad = _first_error(view)
-        return ("error", bad) if bad else ("disabled", "no client or server section is enabled")
-    if config.client:
-        mode = _mode(view)
-        if mode == "block":
-            return "blocked", f"{_why_not_proxied(view)}; LAN TCP is refused, as configured"
-        if mode != "proxy":
-            return "bypassed", f"{_why_not_proxied(view)}; the LAN goes out directly"
-    elif not view.snapshot.runs("server"):
-        return "error", _first_error(view) or "the proxy server does not run"
-    lacking = _lacking(view)
-    if lacking:
-        return "degraded", lacking
-    return "active", _working(view)
-
-
-def _mode(view: View) -> Mode:
-    """What a new LAN connection meets: as planned, unless the firewall did not take it."""
-    mode = view.plan.mode
-    if mode not in ("proxy", "block"):
-        return mode
-    return mode if view.snapshot.observed.lan == mode else "bypass"
-
-
-def _first_error(view: View) -> str:
-    return next((str(p) for p in view.problems if p.severity == "error"), "")
-
-
-def _why_not_proxied(view: View) -> str:
-    plan = view.plan
-    if not any(p.name == "client" for p in plan.proxies.processes):
-        return _first_error(view) or "no peer has a usable address"
-    if plan.choice is None:
-        if not any(w.up for w in plan.wans):
-            return "no WAN is up"
-        seen = view.snapshot.health
-        if not seen.refused and not seen.dead_peers and all(p.state != "down" for p in seen.paths):
-            return "the peers have not answered yet"
-        return "no peer answers"
-    if not view.snapshot.health.redirector:
-        return "the proxy is starting"
-    return _first_error(view) or "the redirect is not in place"
-
-
-def _lacking(view: View) -> str:
-    """What keeps a working set-up from being whole."""
-    config = view.snapshot.config
-    down = [
-        f"{w.name} ({w.reason or _cause(view, w)})"
-        for w in view.plan.wans
-        if w.section.role != "off" and (not w.up or _wan_state(view, w) == "down")
-    ]
-    if down:
-        return f"WAN down: {', '.join(down)}"
-    if config and config.client and view.plan.choice:
-        first = config.client_peers[0].name
-        if view.plan.choice.peer.name != first:
-            return f"peer {first} does not answer, {view.plan.choice.peer.name} is in use"
-    if config and config.server and not view.snapshot.runs("server"):
-        return _first_error(view) or "the proxy server does not run"
-    return _first_error(view)
-
-
-def _working(view: View) -> str:
-    wans = [w.name for w in view.plan.wans if w.up and w.section.role != "off"]
-    links = f"{len(wans)} WAN{'s' if len(wans) != 1 else ''} in use ({', '.join(wans)})"
-    if view.plan.choice:
-        return f"{links}, peer {view.plan.choice.peer.name}"
-    return links
-
-
-def _paths(view: View, wan: WanLink) -> list[PathHealth]:
-    return [p for p in view.snapshot.health.paths if p.wan == wan.name]
-
-
-def _wan_state(view: View, wan: WanLink) -> str:
-    """down as soon as the link is, or every probed path over it."""
-    paths = _paths(view, wan)
-    if not wan.up or (paths and all(p.state == "down" for p in paths)):
-        return "down"
-    return "up" if any(p.state == "up" for p in paths) else "unknown"
-
-
-def wan_states(view: View) -> list[tuple[str, str, str]]:
-    """Name, state and reason of each WAN in use, as an event tells it."""
-    return [
-        (
-            w.name,
-            "up" if (now := _wan_state(view, w)) == "unknown" and w.up else now,
-            w.reason or _cause(view, w) or ", ".join(a.address for a in w.addresses),
-        )
-        for w in view.plan.wans
-        if w.section.role != "off"
-    ]
-
-
-def _cause(view: View, wan: WanLink) -> str:
-    latest = max(_paths(view, wan), key=lambda p: p.since, default=None)
-    return latest.cause if latest else ""
 
 
 def document(
@@ -197,7 +86,7 @@ def _engine(view: View) -> Document | None:
 
 
 def _client(view: View) -> Document | None:
-    config, health = view.snapshot.config, view.snapshot.health
+    config = view.snapshot.config
     if config is None or config.client is None or not config.globals.enabled:
         return None
     choice = view.plan.choice
@@ -205,19 +94,12 @@ def _client(view: View) -> Document | None:
         "peer": choice.peer.name if choice else None,
         "address": choice.address if choice else None,
         "port": choice.peer.port if choice else None,
-        "mode": _mode(view),
+        "mode": mode(view),
         "peers": [
             {
                 "name": p.peer.name,
                 "addresses": list(p.addresses),
-                "state": "in use"
-                if choice and p.peer == choice.peer
-                else "unresolved"
-                if not p.addresses
-                else "down"
-                if p.peer.name in health.dead_peers
-                or not any(usable_wans(view.plan.wans, health, a) for a in p.addresses)
-                else "standby",
+                "state": peer_state(view, p),
             }
             for p in view.plan.peers
         ],
@@ -253,8 +135,8 @@ def _server(view: View) -> Document | None:
 
 def _wan(view: View, wan: WanLink) -> Document:
     traffic = view.snapshot.sampled.device(wan.device)
-    paths = _paths(view, wan)
-    rtts = [p.rtt for p in paths if p.rtt is not None and p.state == "up"]
+    known = paths(view, wan)
+    rtts = [p.rtt for p in known if p.rtt is not None and p.state == "up"]
     subflows = dict(view.snapshot.sampled.subflows)
     return {
         "name": wan.name,
@@ -267,11 +149,11 @@ def _wan(view: View, wan: WanLink) -> Document:
             {"address": a.address, "prefix": a.prefix, "gateway": a.gateway} for a in wan.addresses
         ],
         "health": {
-            "state": _wan_state(view, wan),
+            "state": wan_state(view, wan),
             "rtt": round(min(rtts), 1) if rtts else None,
-            "loss": round(min((p.loss for p in paths), default=0.0), 3),
-            "since": round(max((p.since for p in paths), default=0.0), 3),
-            "cause": wan.reason or _cause(view, wan),
+            "loss": round(min((p.loss for p in known), default=0.0), 3),
+            "since": round(max((p.since for p in known), default=0.0), 3),
+            "cause": wan_cause(view, wan),
             "paths": [
                 {
                     "address": p.address,
@@ -279,7 +161,7 @@ def _wan(view: View, wan: WanLink) -> Document:
                     "rtt": None if p.rtt is None else round(p.rtt, 1),
                     "loss": round(p.loss, 3),
                 }
-                for p in paths
+                for p in known
             ],
         },
         "endpoints": [

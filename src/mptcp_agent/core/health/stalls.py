@@ -59,66 +59,86 @@ class Hints:
 
 def step(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Reading, Hints]:
     """The new reading and what it suggests. ``now`` in seconds, as in ``before``."""
+    sockets = tuple(sockets)
+    elapsed = max(now - before.at, 0.001)
     flows: dict[int, Flow] = {}
     suspects: set[str] = set()
     alive: set[tuple[str, str]] = set()
-    waiting: list[int] = []
-    answered = False
-    sockets = tuple(sockets)
-    # Any subflow brings the answer: what was asked here may be answered there.
-    heard = {_connection(s) for s in sockets if s.info.bytes_received}
-    elapsed = max(now - before.at, 0.001)
     for sock in sockets:
-        info, old = sock.info, before.flows.get(sock.cookie)
+        old = before.flows.get(sock.cookie)
         if sock.state == "syn-sent":
-            flow = old or Flow(0, 0, now)
-            slow = now - flow.moved_at >= SLOW_HANDSHAKE or info.retransmits > 0
-            if slow and not flow.hinted:
-                suspects.add(sock.local)
-            # Once: a SYN that a firewall swallows is sent again for two minutes.
-            flows[sock.cookie] = replace(flow, hinted=flow.hinted or slow)
-            continue
-        if old is None:
-            # What it has moved it moved since the last reading, or before the agent started: it
-            # may have stopped by now.
-            so_far = info.bytes_received + info.bytes_acked
-            flows[sock.cookie] = Flow(info.bytes_received, info.bytes_acked, now, so_far)
-            continue
-        gained = info.bytes_received - old.received + info.bytes_acked - old.acked
-        busy = old.busy * max(0.0, 1 - elapsed) + gained
-        quiet_for = now - old.moved_at
-        if gained > 0:
+            flow = _calling(sock, old or Flow(0, 0, now), now)
+        elif old is None:
+            flow = _new(sock, now)
+        elif _gained(sock, old) > 0:
+            flow = _moving(sock, old, now, elapsed)
             alive.add((sock.local, sock.remote))
-            flow = Flow(info.bytes_received, info.bytes_acked, now, busy)
         else:
-            # While it is quiet what it was counts, or a stall would talk itself away.
-            flow = old
-            stuck = info.unacked > 0 and info.retransmits > 0
-            trip = (info.min_rtt or info.rtt) / 1e6
-            stopped = old.busy >= BUSY and quiet_for >= max(QUIET, 2 * trip)
-            if (stuck or stopped) and not old.hinted:
-                suspects.add(sock.local)
-                flow = replace(old, hinted=True)
+            flow = _quiet(sock, old, now)
+        if flow.hinted and not (old and old.hinted):
+            suspects.add(sock.local)
         flows[sock.cookie] = flow
-        if info.bytes_received > old.received:
-            answered = True
-        elif (
-            _connection(sock) not in heard
-            and info.bytes_acked > 1
-            and quiet_for >= UNANSWERED
-            and not flow.asked
-        ):
-            waiting.append(sock.cookie)
-    if waiting and not answered:
-        # Once: some servers have nothing to say for hours.
-        flows.update({cookie: replace(flows[cookie], asked=True) for cookie in waiting})
+    waiting = _unanswered(before, sockets, flows, now)
+    # Once: some servers have nothing to say for hours.
+    flows.update({cookie: replace(flows[cookie], asked=True) for cookie in waiting})
     hints = Hints(
-        frozenset(suspects),
-        frozenset(alive),
-        unanswered=bool(waiting) and not answered,
-        moving=bool(alive),
+        frozenset(suspects), frozenset(alive), unanswered=bool(waiting), moving=bool(alive)
     )
     return Reading(now, flows), hints
+
+
+def _calling(sock: TcpSocket, flow: Flow, now: float) -> Flow:
+    """A connection under way: suspect once, since a SYN that a firewall swallows is sent again for
+    two minutes."""
+    slow = now - flow.moved_at >= SLOW_HANDSHAKE or sock.info.retransmits > 0
+    return replace(flow, hinted=flow.hinted or slow)
+
+
+def _new(sock: TcpSocket, now: float) -> Flow:
+    """What it has moved it moved since the last reading, or before the agent started: it may have
+    stopped by now."""
+    received, acked = sock.info.bytes_received, sock.info.bytes_acked
+    return Flow(received, acked, now, received + acked)
+
+
+def _gained(sock: TcpSocket, old: Flow) -> int:
+    """Bytes moved since the last reading."""
+    return sock.info.bytes_received - old.received + sock.info.bytes_acked - old.acked
+
+
+def _moving(sock: TcpSocket, old: Flow, now: float, elapsed: float) -> Flow:
+    busy = old.busy * max(0.0, 1 - elapsed) + _gained(sock, old)
+    return Flow(sock.info.bytes_received, sock.info.bytes_acked, now, busy)
+
+
+def _quiet(sock: TcpSocket, old: Flow, now: float) -> Flow:
+    """Suspect where packets are sent again and again, or where it was busy and has stopped. While
+    it is quiet what it was counts, or a stall would talk itself away."""
+    info = sock.info
+    stuck = info.unacked > 0 and info.retransmits > 0
+    trip = (info.min_rtt or info.rtt) / 1e6
+    stopped = old.busy >= BUSY and now - old.moved_at >= max(QUIET, 2 * trip)
+    return replace(old, hinted=old.hinted or stuck or stopped)
+
+
+def _unanswered(
+    before: Reading, sockets: Iterable[TcpSocket], flows: Mapping[int, Flow], now: float
+) -> list[int]:
+    """Flows whose requests have waited for their first answer for long, and were not told of yet;
+    none where any other is answered."""
+    # Any subflow brings the answer: what was asked here may be answered there.
+    heard = {_connection(s) for s in sockets if s.info.bytes_received}
+    found: list[int] = []
+    for sock in sockets:
+        old = before.flows.get(sock.cookie)
+        if sock.state == "syn-sent" or old is None:
+            continue
+        if sock.info.bytes_received > old.received:
+            return []
+        asked = sock.info.bytes_acked > 1 and now - old.moved_at >= UNANSWERED
+        if asked and _connection(sock) not in heard and not flows[sock.cookie].asked:
+            found.append(sock.cookie)
+    return found
 
 
 def _connection(sock: TcpSocket) -> tuple[bool, int]:

@@ -87,6 +87,16 @@ def usable_wans(wans: tuple[WanLink, ...], health: Health, address: str) -> list
     return sorted(able, key=rank)
 
 
+def reachable(peer: PeerAddresses, wans: tuple[WanLink, ...], health: Health) -> tuple[str, ...]:
+    """The peer's addresses that can be reached over some WAN, and where nobody refused; none of a
+    peer that accepts connections and does nothing with them."""
+    if peer.peer.name in health.dead_peers:
+        return ()
+    return tuple(
+        a for a in peer.addresses if a not in health.refused and usable_wans(wans, health, a)
+    )
+
+
 def choose(
     peers: tuple[PeerAddresses, ...],
     wans: tuple[WanLink, ...],
@@ -106,18 +116,14 @@ def choose(
         now = None  # no longer configured
     found: list[Choice] = []
     for peer in peers:
-        if peer.peer.name in health.dead_peers:
-            continue
-        reachable = [
+        able = [
             a
-            for a in peer.addresses
-            if a not in health.refused
-            and usable_wans(wans, health, a)
-            and (now is None or a == now.address or a in health.accepting_for_a_while)
+            for a in reachable(peer, wans, health)
+            if now is None or a == now.address or a in health.accepting_for_a_while
         ]
-        if reachable:
-            same = now is not None and now.peer.name == peer.peer.name and now.address in reachable
-            address = now.address if now and same else reachable[0]
+        if able:
+            same = now is not None and now.peer.name == peer.peer.name and now.address in able
+            address = now.address if now and same else able[0]
             found.append(Choice(peer.peer, address))
     best = found[0] if found else None
     if now is not None and not health.idle:
