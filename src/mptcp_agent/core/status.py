@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from .. import __version__
 from .health import PathHealth
@@ -11,7 +11,7 @@ from .network.wans import WanLink
 from .plan.firewall import Mode
 from .plan.peers import usable_wans
 from .plan.sysctls import BUFFERS, buffer_values
-from .state import Endpoint
+from .state import Endpoint, Firewall
 from .view import Event, State, View
 
 Document = dict[str, Any]  # JSON
@@ -28,6 +28,9 @@ def judge(view: View) -> tuple[State, str]:
         bad = _first_error(view)
         return ("error", bad) if bad else ("disabled", "no client or server section is enabled")
     if config.client:
+        if stuck := _stuck(view):
+            does = {"proxy": "redirected", "block": "refused"}[stuck]
+            return "error", f"{_why_not_proxied(view)}; the LAN is still {does}"
         mode = _mode(view)
         if mode == "block":
             return "blocked", f"{_why_not_proxied(view)}; LAN TCP is refused, as configured"
@@ -43,10 +46,22 @@ def judge(view: View) -> tuple[State, str]:
 
 def _mode(view: View) -> Mode:
     """What a new LAN connection meets: as planned, unless the firewall did not take it."""
+    if stuck := _stuck(view):
+        return stuck
     mode = view.plan.mode
     if mode not in ("proxy", "block"):
         return mode
     return mode if view.snapshot.observed.lan == mode else "bypass"
+
+
+def _stuck(view: View) -> Literal["proxy", "block"] | None:
+    """What a new LAN connection meets although something else is planned, while that cannot be
+    carried out: the firewall does not take it, or a daemon has not answered yet."""
+    seen = view.snapshot
+    unknown = seen.processes is None or not seen.facts.interfaces
+    if not unknown and not any(isinstance(item, Firewall) for item in seen.failing):
+        return None
+    return seen.observed.lan if seen.observed.lan != view.plan.mode else None
 
 
 def _first_error(view: View) -> str:
