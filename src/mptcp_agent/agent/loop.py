@@ -27,7 +27,7 @@ from ..core.diff import Change, diff
 from ..core.plan import Plan, buffers, plan
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Choice, Snapshot
-from ..core.state import KERNEL_PARTS, Part, Process
+from ..core.state import EVERY_PART, KERNEL_PARTS, Part, Process
 from ..core.view import View
 from ..errors import ServiceError
 from ..monitor.hostnames import Names
@@ -35,7 +35,7 @@ from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.monitor import Monitor
 from ..monitor.sampler import Sampler
 from ..system.engines.trial import EngineBuilds
-from ..system.files import STATE_DIRECTORY
+from ..system.files import NAMES, STATE_DIRECTORY
 from ..system.netlink.events import NetlinkEvents
 from ..system.resolver import resolve
 from ..system.ubus.bus import Bus
@@ -56,14 +56,16 @@ T = TypeVar("T")
 #: Seconds between attempts to reach ubusd again, between looks at a proxy that is to start, and
 #: after a look that failed by a bug.
 RECONNECT, WATCH_START, FAULT_PAUSE = 0.5, 0.1, 1.0
-#: Left here by the init script: stop without cleaning up, another agent takes over at once.
-HANDOVER = f"{STATE_DIRECTORY}/handover"
+#: Left in the state directory by the init script: stop without cleaning up, another agent takes
+#: over at once.
+HANDOVER = "handover"
 
 
 @dataclass(frozen=True)
 class Edge:
     """What the agent stands on: the real things, others in tests. ``events`` makes a listener
-    to netlink; ``clock`` gives seconds and never goes back, ``unix`` the time of day."""
+    to netlink; ``clock`` gives seconds and never goes back, ``unix`` the time of day;
+    ``directory`` is where the agent leaves word to the one after it."""
 
     machine: Machine = field(default_factory=Machine)
     engines: EngineBuilds = field(default_factory=lambda: engine_builds(STATE_DIRECTORY))
@@ -72,6 +74,7 @@ class Edge:
     resolve: Callable[[str], tuple[str, ...]] = resolve
     clock: Callable[[], float] = time.monotonic
     unix: Callable[[], float] = time.time
+    directory: str = STATE_DIRECTORY
 
 
 class Agent:
@@ -83,15 +86,21 @@ class Agent:
         self._schema = schema
         self._bus = bus
         self._events = edge.events
+        self._handover = Path(edge.directory, HANDOVER)
         self._schedule = Schedule(clock)
         request = self._schedule.request
-        self.publisher = Publisher(bus, self.view, self.preview, self.reload, clock, edge.unix)
+        self.publisher = Publisher(
+            bus, self.view, self.preview, self.reload, clock, edge.unix, edge.kernel
+        )
         self._daemons = Daemons(bus, schema, request, self.publisher.register)
         self._machine = edge.machine
         self._engines = edge.engines
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._names = Names(
-            request, lambda: self._configuration.look_again(), ask=edge.resolve
+            request,
+            lambda: self._configuration.look_again(),
+            f"{edge.directory}/{NAMES}",
+            edge.resolve,
         )
         self._configuration = Configuration(self._named, self._find, self._in_force)
         self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
@@ -133,7 +142,7 @@ class Agent:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        Path(HANDOVER).unlink(missing_ok=True)  # it was meant for the agent before this one
+        self._handover.unlink(missing_ok=True)  # it was meant for the agent before this one
 
         events = self._events()
         for descriptor in events.filenos():
@@ -147,15 +156,7 @@ class Agent:
         helpers = [asyncio.create_task(supervise(task, FAULT_PAUSE)) for task in background]
         try:
             while not self._stopping:
-                try:
-                    await self._reconcile()
-                    self._fault = None
-                except Exception as error:  # a bug must not end the agent
-                    log.exception("this look at the router failed; another one follows")
-                    self._fault = Problem("agent", f"{type(error).__name__}: {error}", "a bug")
-                    with suppress(Exception):
-                        self.publisher.publish(self.view())
-                    await asyncio.sleep(FAULT_PAUSE)
+                await self._turn()
                 await self._schedule.wait(*self._alarm())
         finally:
             for helper in helpers:
@@ -178,7 +179,7 @@ class Agent:
 
     async def _leave(self) -> None:
         """Clean up, unless another agent takes over (then its first look finds all in place)."""
-        if not Path(HANDOVER).exists():
+        if not self._handover.exists():
             await self._work(self._machine.release)
             try:
                 self._daemons.services.set(())
@@ -226,6 +227,22 @@ class Agent:
         return "client" in planned and not self._monitor.redirector_listens
 
     # --- One turn --------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        """A bug must not end the agent: it is said once, and another turn follows, which looks at
+        everything. What this one was to look at may be a link that died."""
+        before, self._fault = self._fault, None
+        try:
+            await self._reconcile()
+            return
+        except Exception as error:
+            self._fault = Problem("agent", f"{type(error).__name__}: {error}", "a bug")
+            if self._fault != before:
+                log.exception("this look at the router failed; another one follows")
+        with suppress(Exception):
+            self.publisher.publish(self.view())
+        await asyncio.sleep(FAULT_PAUSE)
+        self._schedule.request(*EVERY_PART)
 
     async def _reconcile(self) -> None:
         self._daemons.connect()
@@ -288,6 +305,7 @@ class Agent:
     async def _apply(self, view: View) -> bool:
         """Carry out what is due; whether anything was."""
         running = view.snapshot.observed.processes
+        problems = self._applier.problems()
         due = await self._applier.apply(self._changes(view), view.plan.state, running)
         if any(isinstance(c.item, Process) and c.item.name == "client" for c in due):
             self._monitor.redirector_gone()
@@ -295,6 +313,8 @@ class Agent:
             # Read back what was written, and no more: the last changes for a dead path shall not
             # wait for a look at the firewall. (Sysctls may have been put back.)
             self._schedule.request(Part.SYSCTLS, *(part_of(change.item) for change in due))
+        elif self._applier.problems() != problems:
+            self._schedule.request()  # what is over is told by another snapshot
         return bool(due)
 
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
