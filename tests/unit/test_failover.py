@@ -36,6 +36,8 @@ def waiting(steps: Callable[[Rig], Awaitable[None]]) -> None:
 def test_connections_wait_for_a_peer_that_was_reached_a_moment_ago() -> None:
     async def steps(rig: Rig) -> None:
         rig.failover.follow(REACHED)
+        assert rig.failover.in_grace_period, "from the first time on"
+        rig.failover.follow(REACHED)
         await asyncio.sleep(100)
         began = rig.clock()
         rig.failover.follow(UNREACHED)

@@ -190,8 +190,10 @@ def test_a_peer_that_hangs_is_left_out_and_on_probation_afterwards(
         request = rig.kernel.opens(HERE, NEAR)
         await asyncio.sleep(0.5)
         rig.kernel.moves(request, acked=300)
+        rig.requests.clear()
         took = await until(lambda: rig.health.dead_peers == {PEER.name})
         assert took < 2.5
+        assert rig.requests == [()], "another plan, at once"
         assert not rig.health.redirector, "the LAN is not led there"
         assert caplog.messages[-1:] == [
             f"peer {PEER.name} accepts connections, but nothing comes through"

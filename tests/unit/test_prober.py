@@ -78,6 +78,7 @@ def test_a_new_path_is_probed_at_once_and_then_at_its_interval() -> None:
     async def steps(rig: Rig) -> None:
         assert rig.path() == PathHealth(*ONE)
         assert rig.prober.usable(*ONE), "until it is known to be dead"
+        assert rig.prober.usable("wan9", NEAR)
         assert await until(lambda: rig.path().state == "up") == pytest.approx(RTT, abs=0.006)
         assert rig.path().since == pytest.approx(EPOCH + 1000 + RTT, abs=0.001)
         assert rig.path().rtt == pytest.approx(1000 * RTT, abs=0.1)
@@ -86,6 +87,7 @@ def test_a_new_path_is_probed_at_once_and_then_at_its_interval() -> None:
         await asyncio.sleep(11)
         assert [round(t) for t in rig.sent()] == [-11, -6, -1]
         assert rig.prober.attempts == 3
+        assert rig.calls == 2, "and that it has been so for a while"
 
     probing(steps)
 
@@ -110,6 +112,7 @@ def test_silence_is_known_soon_after_a_hint_and_late_without() -> None:
         rig.silent("eth1")
         rig.prober.suspect("wan1")
         assert await until(lambda: rig.path().state == "down") < 0.2
+        assert not rig.prober.accepting(), "nobody is seen to listen any more"
         rig.kernel.ways.clear()
         assert await until(lambda: rig.path().state == "up") < DOWN_INTERVAL + 3 * RTT
         await rig.quiet()
@@ -151,6 +154,19 @@ def test_an_overdue_probe_is_a_hint_for_the_other_addresses_of_its_wan() -> None
         assert rig.prober.attempts > before
 
     probing(steps, BOTH)
+
+
+def test_a_path_that_stays_down_is_no_hint_for_the_others() -> None:
+    async def steps(rig: Rig) -> None:
+        await rig.quiet()
+        rig.silent("eth1", address=FAR)
+        await asyncio.sleep(20)
+        assert rig.path(("wan1", FAR)).state == "down"
+        before = len(rig.sent())
+        await asyncio.sleep(60)
+        assert len(rig.sent()) - before == 60 / SETTINGS.interval
+
+    probing(steps, {ONE: WAN1, ("wan1", FAR): WAN1})
 
 
 def test_a_late_answer_of_a_path_that_is_alive_raises_no_doubt() -> None:
@@ -212,7 +228,7 @@ def test_another_source_is_probed_at_once_and_the_verdict_stays_meanwhile() -> N
         await rig.quiet()
         assert rig.prober.accepting_for_a_while() == {NEAR}
         rig.prober.follow({ONE: replace(WAN1, source="10.1.1.99")})
-        assert rig.path().state == "up"
+        assert (rig.path().state, rig.path().cause) == ("up", "probes are answered")
         assert not rig.prober.accepting(), "who was found from there may not be found from here"
         await asyncio.sleep(0.01)
         assert rig.sent()[-1] > -0.02
@@ -273,6 +289,8 @@ def test_who_accepts_is_believed_after_a_while_and_not_while_in_doubt() -> None:
         await asyncio.sleep(0.02)
         assert rig.prober.accepting_for_a_while() == {NEAR}
         assert rig.calls == 2
+        await asyncio.sleep(SETTINGS.interval - A_WHILE + 0.1)
+        assert rig.prober.accepting_for_a_while() == {NEAR}, "the next answer takes nothing back"
         rig.prober.suspect("wan1")
         assert not rig.prober.accepting_for_a_while()
         assert rig.prober.accepting() == {NEAR}
@@ -292,6 +310,7 @@ def test_nobody_listens_after_two_refusals_and_the_path_is_alive() -> None:
         await asyncio.sleep(5)
         assert rig.prober.attempts - before == pytest.approx(5 / DOWN_INTERVAL, abs=1)
         assert rig.calls == 2, "told once"
+        assert rig.prober.accepting() == rig.prober.accepting_for_a_while() == frozenset()
         rig.kernel.ways.clear()
         await until(lambda: not rig.prober.refused(), DOWN_INTERVAL + 2 * RTT)
         assert rig.calls == 3, "and told at once when somebody listens again"
@@ -435,6 +454,8 @@ def test_a_server_that_ends_idle_connections_is_not_watched_that_way() -> None:
             await asyncio.sleep(HABIT / 2)
             rig.kernel.end_connections(NEAR)
         assert rig.prober.attempts <= 2 + 10 / SETTINGS.interval
+        await asyncio.sleep(SETTINGS.interval)
+        assert rig.kernel.held(NEAR) == 0
 
     probing(steps)
 

@@ -132,6 +132,15 @@ def test_a_peer_that_hangs_is_known_without_requests_too() -> None:
     probing(steps)
 
 
+def test_an_answer_that_comes_late_counts() -> None:
+    async def steps(rig: Rig) -> None:
+        rig.kernel.tunnel = Way(rtt=1.5 * SETTINGS.timeout)
+        await until(lambda: rig.state == "up", 3 * SETTINGS.timeout)
+        assert rig.states == ["down", "up"]
+
+    probing(steps)
+
+
 def test_it_does_not_fall_while_its_paths_are_in_doubt() -> None:
     """Its probes may have been on a WAN that failed: those sent afterwards decide."""
 
@@ -209,7 +218,7 @@ def test_after_it_hung_two_answers_bring_it_back() -> None:
         await rig.up()
         await rig.fall()
         before = rig.tunnel.path.rtt
-        rig.kernel.tunnel = Way(rtt=RTT)
+        rig.kernel.tunnel = Way(rtt=5 * RTT)
         assert await until(lambda: rig.state == "up") < 1
         assert rig.states == ["up", "down", "up"]
         assert rig.tunnel.path.rtt == before, "how long it hung is not how slow it is"
