@@ -134,7 +134,8 @@ class FakeBus(Bus):
     """ubusd with rpcd, netifd and procd behind it, as far as the agent asks them.
 
     ``away`` holds objects whose daemon is not there; ``up`` False is no ubusd at all (``die``
-    and ``rise``). ``procd`` says what runs. ``called`` and ``sent`` remember.
+    and ``rise``). ``procd`` says what runs. ``called`` and ``sent`` remember; what procd is told
+    and the events are lines of ``journal``, too.
     """
 
     def __init__(
@@ -142,8 +143,10 @@ class FakeBus(Bus):
         sections: Sections | None = None,
         interfaces: Iterable[Interface] = (),
         procd: FakeProcd | None = None,
+        journal: list[str] | None = None,
     ) -> None:
         super().__init__()
+        self.journal: list[str] = [] if journal is None else journal
         self.packages: dict[str, Sections] = {} if sections is None else {"mptcp-proxy": sections}
         self.interfaces = tuple(interfaces)
         self.procd = procd or FakeProcd()
@@ -229,6 +232,8 @@ class FakeBus(Bus):
     def send(self, event: str, data: Mapping[str, object]) -> None:
         if self.connected:
             self.sent.append((event, dict(data)))
+            what = f"{data.get('name', '')} {data.get('state', '')}".strip()
+            self.journal.append(f"event {event.rpartition('.')[2]} {what}")
 
     # The daemons
 
@@ -244,7 +249,11 @@ class FakeBus(Bus):
             case "network.interface", "dump":
                 return {"interface": [_netifd(i) for i in self.interfaces]}
             case "service", _:
-                return self.procd.answer(method, arguments)
+                answer = self.procd.answer(method, arguments)
+                if method != "list":
+                    told: Any = arguments.get("instances") or [arguments.get("instance", "")]
+                    self.journal.append(f"procd {method} {' '.join(sorted(told))}".strip())
+                return answer
         raise BusError(f"Object '{object_}' was not found.")
 
 
@@ -270,7 +279,8 @@ def _zero(address: str) -> str:
 class FakeProcd:
     """Runs instances: a changed one gets another pid, one that ends is started again after
     ``RESPAWN`` seconds. ``kernel`` is told of starts and ends; ``ports`` says on which port an
-    instance listens while it runs, ``delay`` after how many seconds."""
+    instance listens while it runs, ``delay`` after how many seconds; ``refuses`` why it takes no
+    others."""
 
     RESPAWN = 1.0
 
@@ -285,7 +295,8 @@ class FakeProcd:
         self.signals: list[tuple[str, int]] = []
         self._kernel = kernel
         self._ports = ports or {}
-        self._delay = delay
+        self.delay = delay
+        self.refuses = ""
         self._last_pid = 4000
 
     def answer(self, method: str, arguments: Mapping[str, object]) -> Reply:
@@ -294,6 +305,8 @@ class FakeProcd:
             chosen = {name} if name else set(self.services)
             return {s: self._listed(s) for s in sorted(chosen & self.services.keys())}
         if method == "set":
+            if self.refuses:
+                raise BusError(self.refuses)
             instances: Any = arguments.get("instances", {})
             before = self.services.get(name, {})
             for gone in [i for i, data in before.items() if instances.get(i) != data]:
@@ -342,7 +355,7 @@ class FakeProcd:
             self._kernel.processes.add(pid)
             if port := self._ports.get(instance):
                 listen = asyncio.get_running_loop().call_later
-                listen(self._delay, self._listen, pid, port)
+                listen(self.delay, self._listen, pid, port)
 
     def _listen(self, pid: int, port: int) -> None:
         if self._kernel and pid in self._kernel.processes:

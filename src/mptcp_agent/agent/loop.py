@@ -35,7 +35,7 @@ from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.monitor import Monitor
 from ..monitor.sampler import Sampler
 from ..system.engines.trial import EngineBuilds
-from ..system.files import STATE_DIRECTORY
+from ..system.files import NAMES, STATE_DIRECTORY
 from ..system.netlink.events import NetlinkEvents
 from ..system.resolver import resolve
 from ..system.ubus.bus import Bus
@@ -56,14 +56,16 @@ T = TypeVar("T")
 #: Seconds between attempts to reach ubusd again, between looks at a proxy that is to start, and
 #: after a look that failed by a bug.
 RECONNECT, WATCH_START, FAULT_PAUSE = 0.5, 0.1, 1.0
-#: Left here by the init script: stop without cleaning up, another agent takes over at once.
-HANDOVER = f"{STATE_DIRECTORY}/handover"
+#: Left in the state directory by the init script: stop without cleaning up, another agent takes
+#: over at once.
+HANDOVER = "handover"
 
 
 @dataclass(frozen=True)
 class Edge:
     """What the agent stands on: the real things, others in tests. ``events`` makes a listener
-    to netlink; ``clock`` gives seconds and never goes back, ``unix`` the time of day."""
+    to netlink; ``clock`` gives seconds and never goes back, ``unix`` the time of day;
+    ``directory`` is where the agent leaves word to the one after it."""
 
     machine: Machine = field(default_factory=Machine)
     engines: EngineBuilds = field(default_factory=lambda: engine_builds(STATE_DIRECTORY))
@@ -72,6 +74,7 @@ class Edge:
     resolve: Callable[[str], tuple[str, ...]] = resolve
     clock: Callable[[], float] = time.monotonic
     unix: Callable[[], float] = time.time
+    directory: str = STATE_DIRECTORY
 
 
 class Agent:
@@ -83,6 +86,7 @@ class Agent:
         self._schema = schema
         self._bus = bus
         self._events = edge.events
+        self._handover = Path(edge.directory, HANDOVER)
         self._schedule = Schedule(clock)
         request = self._schedule.request
         self.publisher = Publisher(bus, self.view, self.preview, self.reload, clock, edge.unix)
@@ -91,7 +95,10 @@ class Agent:
         self._engines = edge.engines
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._names = Names(
-            request, lambda: self._configuration.look_again(), ask=edge.resolve
+            request,
+            lambda: self._configuration.look_again(),
+            f"{edge.directory}/{NAMES}",
+            edge.resolve,
         )
         self._configuration = Configuration(self._named, self._find, self._in_force)
         self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
@@ -133,7 +140,7 @@ class Agent:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        Path(HANDOVER).unlink(missing_ok=True)  # it was meant for the agent before this one
+        self._handover.unlink(missing_ok=True)  # it was meant for the agent before this one
 
         events = self._events()
         for descriptor in events.filenos():
@@ -178,7 +185,7 @@ class Agent:
 
     async def _leave(self) -> None:
         """Clean up, unless another agent takes over (then its first look finds all in place)."""
-        if not Path(HANDOVER).exists():
+        if not self._handover.exists():
             await self._work(self._machine.release)
             try:
                 self._daemons.services.set(())
