@@ -64,7 +64,13 @@ class World:
         self.tried: list[Config] = []
         self.in_force = 0
         self.bug = False
-        self.configuration = Configuration(lambda _: self.names_settled, self.find, self.told)
+        self.asked = 0
+        """Times for names."""
+        self.configuration = Configuration(self.named, self.find, self.told)
+
+    def named(self, wanted: Config) -> bool:
+        self.asked += 1
+        return self.names_settled
 
     async def find(self, wanted: Config) -> Capabilities:
         self.tried.append(wanted)
@@ -124,6 +130,19 @@ def test_names_are_waited_for() -> None:
         world.names_settled = True
         now.look_again()
         await until(lambda: now.config == FIRST)
+
+    living(work)
+
+
+def test_names_that_are_waited_for_are_not_asked_for_at_each_turn() -> None:
+    async def work(world: World) -> None:
+        world.names_settled = False
+        for _ in range(10):
+            world.configuration.read(FIRST)
+            await asyncio.sleep(0.1)
+        assert world.asked == 1
+        world.configuration.look_again()
+        await until(lambda: world.asked == 2)
 
     living(work)
 

@@ -96,8 +96,9 @@ class Configuration:
         self.capabilities = Capabilities()
 
     def read(self, config: Config | None) -> None:
-        """uci has answered with this; None: it never has."""
-        if config is not None:
+        """uci has answered with this; None: it never has. The same again is no news, and nobody
+        asks for names once more."""
+        if config is not None and config != self.progress.wanted:
             self._become(read(self.progress, config))
 
     def look_again(self) -> None:
