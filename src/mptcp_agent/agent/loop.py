@@ -27,7 +27,7 @@ from ..core.diff import Change, diff
 from ..core.plan import Plan, buffers, plan
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Choice, Snapshot
-from ..core.state import KERNEL_PARTS, Part, Process
+from ..core.state import EVERY_PART, KERNEL_PARTS, Part, Process
 from ..core.view import View
 from ..errors import ServiceError
 from ..monitor.hostnames import Names
@@ -154,15 +154,7 @@ class Agent:
         helpers = [asyncio.create_task(supervise(task, FAULT_PAUSE)) for task in background]
         try:
             while not self._stopping:
-                try:
-                    await self._reconcile()
-                    self._fault = None
-                except Exception as error:  # a bug must not end the agent
-                    log.exception("this look at the router failed; another one follows")
-                    self._fault = Problem("agent", f"{type(error).__name__}: {error}", "a bug")
-                    with suppress(Exception):
-                        self.publisher.publish(self.view())
-                    await asyncio.sleep(FAULT_PAUSE)
+                await self._turn()
                 await self._schedule.wait(*self._alarm())
         finally:
             for helper in helpers:
@@ -233,6 +225,22 @@ class Agent:
         return "client" in planned and not self._monitor.redirector_listens
 
     # --- One turn --------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        """A bug must not end the agent: it is said once, and another turn follows, which looks at
+        everything. What this one was to look at may be a link that died."""
+        before, self._fault = self._fault, None
+        try:
+            await self._reconcile()
+            return
+        except Exception as error:
+            self._fault = Problem("agent", f"{type(error).__name__}: {error}", "a bug")
+            if self._fault != before:
+                log.exception("this look at the router failed; another one follows")
+        with suppress(Exception):
+            self.publisher.publish(self.view())
+        await asyncio.sleep(FAULT_PAUSE)
+        self._schedule.request(*EVERY_PART)
 
     async def _reconcile(self) -> None:
         self._daemons.connect()
