@@ -303,6 +303,7 @@ class Agent:
     async def _apply(self, view: View) -> bool:
         """Carry out what is due; whether anything was."""
         running = view.snapshot.observed.processes
+        problems = self._applier.problems()
         due = await self._applier.apply(self._changes(view), view.plan.state, running)
         if any(isinstance(c.item, Process) and c.item.name == "client" for c in due):
             self._monitor.redirector_gone()
@@ -310,6 +311,8 @@ class Agent:
             # Read back what was written, and no more: the last changes for a dead path shall not
             # wait for a look at the firewall. (Sysctls may have been put back.)
             self._schedule.request(Part.SYSCTLS, *(part_of(change.item) for change in due))
+        elif self._applier.problems() != problems:
+            self._schedule.request()  # what is over is told by another snapshot
         return bool(due)
 
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
