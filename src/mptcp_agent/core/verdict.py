@@ -2,7 +2,8 @@
 
 Of the whole ``judge`` says the worst that there is:
 
-    error      there is nothing to run, or the server alone is to run and does not
+    error      there is nothing to run, or the server alone is to run and does not; or LAN
+               connections are led where they should not be, and that cannot be changed now
     disabled   nothing is to run
     blocked    LAN connections are refused, as configured
     bypassed   LAN connections go out directly
@@ -18,6 +19,7 @@ from .health import PathHealth, PathState, presumed
 from .network.wans import WanLink
 from .plan.firewall import Mode, lan_devices
 from .plan.peers import PeerAddresses, reachable
+from .state import Firewall
 from .view import State, View
 
 PeerState = Literal["in use", "standby", "down", "unresolved"]
@@ -34,6 +36,9 @@ def judge(view: View) -> tuple[State, str]:
         bad = _first_error(view)
         return ("error", bad) if bad else ("disabled", "no client or server section is enabled")
     if config.client:
+        if still := stuck(view):
+            does = {"proxy": "redirected", "block": "refused"}[still]
+            return "error", f"{_why_not_proxied(view)}; the LAN is still {does}"
         now = mode(view)
         if now == "block":
             return "blocked", f"{_why_not_proxied(view)}; LAN TCP is refused, as configured"
@@ -51,10 +56,22 @@ def judge(view: View) -> tuple[State, str]:
 
 def mode(view: View) -> Mode:
     """What a new LAN connection meets: as planned, unless the firewall did not take it."""
+    if still := stuck(view):
+        return still
     planned = view.plan.mode
     if planned not in ("proxy", "block"):
         return planned
     return planned if view.snapshot.observed.lan == planned else "bypass"
+
+
+def stuck(view: View) -> Literal["proxy", "block"] | None:
+    """What a new LAN connection meets although something else is planned, while that cannot be
+    carried out: the firewall does not take it, or a daemon has not answered yet."""
+    seen = view.snapshot
+    unknown = seen.processes is None or not seen.facts.interfaces
+    if not unknown and not any(isinstance(item, Firewall) for item in seen.failing):
+        return None
+    return seen.observed.lan if seen.observed.lan != view.plan.mode else None
 
 
 def peer_state(view: View, peer: PeerAddresses) -> PeerState:
