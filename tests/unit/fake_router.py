@@ -53,8 +53,9 @@ REDIRECTOR, DELAY = 1080, 0.3
 class FakeMachine(Machine):
     """Kernel and files. Each look and each change is a line of ``journal``.
 
-    ``fails`` are the reasons for which things (``describe.label``) cannot be changed,
-    ``unreadable`` those for which parts cannot be read; ``bug`` is raised by the next look.
+    Things go by their ``describe.label``: ``fails`` are the reasons for which some cannot be
+    changed, ``loses`` those that are gone again at once. ``unreadable`` are the reasons for which
+    parts cannot be read; so many of the next looks end by ``bugs``.
     """
 
     def __init__(self, facts: Facts, journal: list[str]) -> None:
@@ -62,8 +63,9 @@ class FakeMachine(Machine):
         self.state = RouterState(limits=Limits(2, 0))
         self.journal = journal
         self.fails: dict[str, str] = {}
+        self.loses: set[str] = set()
         self.unreadable: dict[Part, str] = {}
-        self.bug: Exception | None = None
+        self.bugs = 0
         self.missing: dict[Backend, str] = {"iptables": "not installed"}
         self.seen = (0, 0)
         """What ``redirected`` gives."""
@@ -84,9 +86,9 @@ class FakeMachine(Machine):
     def observe(self, before: Observation, parts: frozenset[Part]) -> Observation:
         if parts:
             self.journal.append(f"look {' '.join(sorted(p.value for p in parts))}")
-        if self.bug:
-            bug, self.bug = self.bug, None
-            raise bug
+        if self.bugs:
+            self.bugs -= 1
+            raise ZeroDivisionError("a rate of nothing")
         facts, state, now = before.facts, before.state, self.state
         problems = {part: p for part, p in before.problems if part not in parts}
         for part in parts:
@@ -129,7 +131,8 @@ class FakeMachine(Machine):
                 failed.append((change, why))
                 continue
             self.journal.append(describe.log_line(change))
-            self._change(change.item, present=change.action != "remove")
+            if describe.label(change.item) not in self.loses:
+                self._change(change.item, present=change.action != "remove")
         return tuple(failed)
 
     def _change(self, item: Item, present: bool) -> None:
@@ -312,6 +315,8 @@ class Router:
 
     @property
     def problems(self) -> dict[str, str]:
+        if not self.bus.handlers:
+            return {}
         return {p["where"]: p["message"] for p in self.status()["problems"]}
 
     @property

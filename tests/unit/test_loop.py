@@ -184,7 +184,9 @@ def test_switched_off_by_the_configuration_everything_goes() -> None:
         router.configure({**BRIDGE_CLIENT, "globals": section("globals", enabled="0")})
         await router.becomes("disabled")
         state = router.machine.state
-        assert not (state.endpoints or state.routes or state.rules or state.firewalls or state.files)
+        assert not (
+            state.endpoints or state.routes or state.rules or state.firewalls or state.files
+        )
         assert not router.procd.pids and router.machine.originals() == {}
         assert router.done[0].startswith("removed nftables")
 

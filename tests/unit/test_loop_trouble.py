@@ -27,7 +27,7 @@ def test_a_change_that_fails_is_told_once_and_tried_later_and_later(
         assert router.problems["endpoint 10.2.2.78"] == "the kernel refused"
         looks = len(router.looks)
         await asyncio.sleep(40)
-        assert len(router.looks) - looks < 12
+        assert len(router.looks) - looks < 15
         del router.machine.fails["endpoint 10.2.2.78"]
         await router.becomes("active", 60)
         assert router.endpoints == {"eth1", "eth2"}
@@ -35,6 +35,20 @@ def test_a_change_that_fails_is_told_once_and_tried_later_and_later(
     with caplog.at_level(logging.ERROR):
         living(work, start=False)
     assert caplog.messages == ["endpoint 10.2.2.78: the kernel refused"]
+
+
+def test_a_change_that_does_not_stick_is_a_problem_until_it_does() -> None:
+    async def work(router: Router) -> None:
+        router.machine.loses.add("endpoint 10.2.2.78")
+        router.start()
+        await router.becomes("degraded")
+        assert "did not stick" in router.problems["endpoint 10.2.2.78"]
+        await asyncio.sleep(40)
+        assert sum("endpoint 10.2.2.78" in line for line in router.done) < 10
+        router.machine.loses.clear()
+        await router.becomes("active", 60)
+
+    living(work, start=False)
 
 
 def test_a_redirect_that_cannot_be_written_leaves_the_lan_alone() -> None:
@@ -49,6 +63,22 @@ def test_a_redirect_that_cannot_be_written_leaves_the_lan_alone() -> None:
         await router.becomes("active", 60)
 
     living(work, start=False)
+
+
+def test_a_redirect_that_cannot_be_taken_out_is_not_called_the_open_door() -> None:
+    async def work(router: Router) -> None:
+        await router.becomes("active")
+        router.machine.fails["nftables"] = "no memory"
+        for wan in ("eth1", "eth2"):
+            router.cut(wan)
+        await router.becomes("error")
+        status = router.status()
+        assert status["reason"] == "no WAN is up; the LAN is still redirected"
+        assert status["client"]["mode"] == "proxy"
+        router.machine.fails.clear()
+        await router.becomes("bypassed", 60)
+
+    living(work)
 
 
 def test_a_part_that_cannot_be_read_is_a_problem_and_the_others_go_on() -> None:
@@ -80,8 +110,8 @@ def test_procd_that_takes_no_processes_is_asked_again() -> None:
 def test_a_bug_in_a_look_is_a_problem_and_another_look_follows() -> None:
     async def work(router: Router) -> None:
         await router.becomes("active")
-        router.machine.bug = ZeroDivisionError("a rate of nothing")
-        router.cut("eth1")
+        router.machine.bugs = 1
+        router.cut("eth1")  # what it was to look at is not forgotten
         await until(lambda: "agent" in router.problems, 1)
         assert router.problems["agent"] == "ZeroDivisionError: a rate of nothing"
         await until(lambda: router.endpoints == {"eth2"}, 2)
@@ -94,12 +124,29 @@ def test_a_bug_in_a_look_is_a_problem_and_another_look_follows() -> None:
 def test_a_bug_that_is_over_is_not_told_any_longer() -> None:
     async def work(router: Router) -> None:
         await router.becomes("active")
-        router.machine.bug = ZeroDivisionError("a rate of nothing")
+        router.machine.bugs = 1
         router.events.put(Part.LINKS)
         await router.becomes("degraded", 2)
-        await router.becomes("active", 5)
+        await router.becomes("active", 2)
 
     living(work)
+
+
+def test_a_bug_that_stays_is_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(router: Router) -> None:
+        await router.becomes("active")
+        router.machine.bugs = 10
+        router.journal.clear()
+        router.events.put(Part.LINKS)
+        await asyncio.sleep(5)
+        assert len(router.looks) in (5, 6) and router.done == []
+        await router.becomes("active", 6)
+        router.cut("eth1")
+        await until(lambda: router.endpoints == {"eth2"}, 0.1)
+
+    with caplog.at_level(logging.ERROR):
+        living(work)
+    assert len(caplog.messages) == 1
 
 
 def test_a_bug_beside_the_loop_is_said_and_started_anew(

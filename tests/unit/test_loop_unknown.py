@@ -37,7 +37,7 @@ def test_nothing_is_touched_before_each_daemon_has_answered(silent: str) -> None
     async def work(router: Router) -> None:
         router.bus.away.add(silent)
         router.start()
-        await asyncio.sleep(90)
+        await asyncio.sleep(20)
         assert router.done == []
         assert DAEMONS[silent] in router.problems
         await comes(router, silent)
@@ -69,7 +69,7 @@ def test_a_restarted_agent_waits_for_all_daemons_while_the_lan_stays_redirected(
         before, pids = router.machine.state, dict(router.procd.pids)
         router.bus.away.add(silent)
         await router.restart()
-        await asyncio.sleep(90)
+        await asyncio.sleep(20)
         assert router.done == [] and lan(router) == "proxy"
         await comes(router, silent)
         await router.becomes("active")
