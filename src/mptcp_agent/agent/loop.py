@@ -89,7 +89,9 @@ class Agent:
         self._handover = Path(edge.directory, HANDOVER)
         self._schedule = Schedule(clock)
         request = self._schedule.request
-        self.publisher = Publisher(bus, self.view, self.preview, self.reload, clock, edge.unix)
+        self.publisher = Publisher(
+            bus, self.view, self.preview, self.reload, clock, edge.unix, edge.kernel
+        )
         self._daemons = Daemons(bus, schema, request, self.publisher.register)
         self._machine = edge.machine
         self._engines = edge.engines

@@ -13,6 +13,7 @@ from ..core import connections, describe, status, verdict
 from ..core.diff import Change
 from ..core.problem import Problem
 from ..core.view import Event, State, View
+from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.sampler import proxied
 from ..system.ubus.bus import Bus
 
@@ -39,6 +40,7 @@ class Publisher:
         reload: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
+        kernel: Kernel = KERNEL,
     ) -> None:
         self._bus = bus
         self._view = view
@@ -46,6 +48,7 @@ class Publisher:
         self._reload = reload
         self._clock = clock
         self._unix = unix
+        self._kernel = kernel
         self._asked_at = float("-inf")
         self._state: State | None = None
         self._reason = ""
@@ -81,7 +84,7 @@ class Publisher:
     def connections(self) -> dict[str, Any]:
         view = self._view()
         config = view.snapshot.config
-        found = proxied(config, view.plan) if config else ()
+        found = proxied(config, view.plan, self._kernel) if config else ()
         return connections.document(found, view.plan.wans)
 
     def plan(self) -> dict[str, Any]:
