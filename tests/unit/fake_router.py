@@ -78,12 +78,18 @@ class FakeMachine(Machine):
     # --- What is ---------------------------------------------------------------------------
 
     def backends(self, wanted: str) -> tuple[tuple[Backend, ...], dict[str, str]]:
+        missing: dict[str, str] = {}
         names: tuple[Backend, ...] = ("nftables", "iptables")
-        asked = [n for n in names if wanted in ("auto", n)]
-        found = [n for n in asked if n not in self.missing]
-        return tuple(found[:1]), {n: self.missing[n] for n in asked if n in self.missing}
+        for name in names:
+            if wanted in ("auto", name):
+                if name not in self.missing:
+                    return (name,), missing
+                missing[name] = self.missing[name]
+        return (), missing
 
-    def observe(self, before: Observation, parts: frozenset[Part]) -> Observation:
+    def observe(
+        self, before: Observation, parts: frozenset[Part], *_: object
+    ) -> Observation:
         if parts:
             self.journal.append(f"look {' '.join(sorted(p.value for p in parts))}")
         if self.bugs:
@@ -97,7 +103,7 @@ class FakeMachine(Machine):
                 continue
             match part:
                 case Part.LINKS:
-                    facts = replace(facts, links=self.facts.links, addresses=self.facts.addresses)
+                    facts = replace(self.facts, sysctls=facts.sysctls, memory=facts.memory)
                 case Part.ROUTING:
                     state = replace(
                         state,
