@@ -1,11 +1,11 @@
 """A whole router of glass for the agent: kernel and files, netlink, engines, around ``fakes``.
 
-    async def work(router: Router) -> None:
-        await router.becomes("active")
-        router.cut("eth1")
-        await router.becomes("degraded")
+async def work(router: Router) -> None:
+    await router.becomes("active")
+    router.cut("eth1")
+    await router.becomes("degraded")
 
-    living(work)
+living(work)
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ class FakeMachine(Machine):
                 missing[name] = self.missing[name]
         return (), missing
 
-    def observe(
-        self, before: Observation, parts: frozenset[Part], *_: object
-    ) -> Observation:
+    def observe(self, before: Observation, parts: frozenset[Part], *_: object) -> Observation:
         if parts:
             self.journal.append(f"look {' '.join(sorted(p.value for p in parts))}")
         if self.bugs:

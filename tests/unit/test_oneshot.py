@@ -19,7 +19,6 @@ from unit.examples import (
     SING_BOX,
     Sections,
     config,
-    plan,
     section,
 )
 from unit.fake_router import FakeEngines, FakeMachine, Router, living
@@ -29,6 +28,7 @@ from mptcp_agent.agent.publisher import plan_document
 from mptcp_agent.cli.oneshot import OneShot
 from mptcp_agent.core.describe import kind
 from mptcp_agent.core.network import Facts
+from mptcp_agent.core.plan import plan
 from mptcp_agent.core.state import Part
 
 
@@ -85,11 +85,12 @@ def test_where_an_agent_has_left_all_in_place_nothing_would_change() -> None:
 def test_it_plans_from_the_same_snapshot_as_an_agent_would() -> None:
     world = World()
     world.listens = True
-    snapshot = world.look().view.snapshot
-    assert snapshot.config == config(BRIDGE_CLIENT) and snapshot.capabilities == MEANS
-    assert set(snapshot.facts.interfaces) == set(BRIDGE.interfaces)
-    assert replace(snapshot.facts, interfaces=()) == replace(BRIDGE, interfaces=())
-    assert world.look().view.plan.state == plan(config(BRIDGE_CLIENT), BRIDGE, READY).state
+    view = world.look().view
+    seen = view.snapshot
+    assert (seen.config, seen.capabilities) == (config(BRIDGE_CLIENT), MEANS)
+    assert set(seen.facts.interfaces) == set(BRIDGE.interfaces)
+    assert replace(seen.facts, interfaces=()) == replace(BRIDGE, interfaces=())
+    assert seen.health == READY and view.plan == plan(seen)
 
 
 def test_without_ubusd_nothing_is_known_to_change() -> None:
