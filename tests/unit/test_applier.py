@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from unit.examples import BRIDGE, BRIDGE_BOTH, ISP, ISP_CLIENT, SECRET, config, plan
-from unit.fake_router import FakeMachine
 from unit.fakes import FakeBus, FakeClock, simulate
+from unit.fakes.machine import FakeMachine
 
 from mptcp_agent.agent.applier import Applier
 from mptcp_agent.agent.machine import Observation

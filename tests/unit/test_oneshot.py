@@ -21,8 +21,9 @@ from unit.examples import (
     config,
     section,
 )
-from unit.fake_router import FakeEngines, FakeMachine, Router, living
 from unit.fakes import FakeBus, FakeClock
+from unit.fakes.machine import FakeEngines, FakeMachine
+from unit.fakes.router import Router, living
 
 from mptcp_agent.agent.publisher import plan_document
 from mptcp_agent.cli.oneshot import OneShot
