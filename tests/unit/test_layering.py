@@ -42,6 +42,13 @@ ROOMS = {
 #: Imported inside the function that needs it: 10 MB and 30 MB that most runs never use.
 LAZY = {"jsonschema", "iptc"}
 
+#: What a snapshot holds, by the names under which others have it: read by its builder alone, or a
+#: turn's plan, status and events would be of more than one world. And the clocks.
+OF_A_MOMENT = {
+    *("health", "known", "sampled", "measured", "facts", "links", "addresses"),
+    *("clock", "_clock", "unix", "_unix", "monotonic", "time", "thread_time", "now"),
+}
+
 #: Lines of a module; a sitting is about 300.
 LONGEST = 400
 
@@ -101,6 +108,40 @@ def test_nor_does_a_builtin(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+@pytest.mark.parametrize("file", below("checks"), ids=name)
+def test_checks_judge_what_was_read_and_read_nothing(file: Path) -> None:
+    for target in imports(file):
+        first = target.partition(".")[0]
+        assert first == PACKAGE or first in PURE | {"importlib"}, f"{target} is not pure"
+
+
+def test_a_turn_reads_health_facts_and_clock_in_one_place() -> None:
+    """``agent.snapshots`` builds what a turn works from, once."""
+    (agent,) = (
+        node
+        for node in ast.walk(ast.parse((SOURCE / "agent/loop.py").read_text("utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name == "Agent"
+    )
+    taken = []
+    for method in agent.body:
+        # Wiring, and what runs beside the loop.
+        if getattr(method, "name", "") in ("__init__", "_sample"):
+            continue
+        read = {n.attr for n in ast.walk(method) if isinstance(n, ast.Attribute)}
+        assert not read & OF_A_MOMENT, getattr(method, "name", "")
+        taken += [n for n in ast.walk(method) if isinstance(n, ast.Attribute) and n.attr == "take"]
+    assert len(taken) == 1
+
+
+def test_health_is_asked_for_by_the_builder_of_snapshots_alone() -> None:
+    asks = set()
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                asks |= {name(file)} if node.func.attr == "health" else set()
+    assert asks == {"agent.snapshots", "monitor.monitor"}  # the latter: the prober's share of it
 
 
 @pytest.mark.parametrize("file", below("system"), ids=name)

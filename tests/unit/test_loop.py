@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from unit.examples import BRIDGE_BOTH, BRIDGE_CLIENT, CLIENT, SERVER, section
-from unit.fake_router import Router, living
 from unit.fakes import until
+from unit.fakes.router import Router, living
 
 from mptcp_agent.agent import loop
 from mptcp_agent.agent.applier import Applier

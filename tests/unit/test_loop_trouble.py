@@ -8,8 +8,8 @@ import signal
 
 import pytest
 from unit.examples import BRIDGE_CLIENT, section
-from unit.fake_router import Router, living
 from unit.fakes import until
+from unit.fakes.router import Router, living
 
 from mptcp_agent.core.state import Part
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 from unit.examples import BRIDGE_CLIENT, CLIENT, PEER, Options
-from unit.fake_router import Router, living
 from unit.fakes import until
+from unit.fakes.router import Router, living
 
 from mptcp_agent.core.state import RouterState
 

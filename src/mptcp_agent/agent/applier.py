@@ -56,23 +56,28 @@ class Applier:
         """Carry out what is due of ``changes``; those that were tried."""
         due = self.retries.due(changes)
         failed: list[tuple[Change, str]] = []
+        kept: list[Change] = []
         for of_procd, group in groupby(due, lambda c: isinstance(c.item, Process)):
             some = tuple(group)
             if of_procd:
                 failing = [*self.retries.failing(), *(c.item for c, _ in failed)]
-                failed += self._tell_procd(runnable(planned.processes, running, failing), some)
+                wanted = runnable(planned.processes, running, failing)
+                kept += [c for c in some if (c.item in wanted) == (c.action == "remove")]
+                failed += self._tell_procd(wanted, [c for c in some if c not in kept])
             else:
                 failed += await self._work(self._machine.apply, some)
         if due or not self._settled:
             await self._restore(planned)
-        for change in due:
+        # What waits for the failure of something else was not tried.
+        tried = tuple(c for c in due if c not in kept)
+        for change in tried:
             why = next((w for c, w in failed if c is change), None)
             if why is None:
                 log.info("%s", describe.log_line(change))
             elif self.retries.is_new(change, why):
                 log.error("%s: %s", describe.label(change.item), why)
-        self.retries.note(due, {describe.log_line(c): w for c, w in failed})
-        return due
+        self.retries.note(tried, {describe.log_line(c): w for c, w in failed})
+        return tried
 
     def restart_redirector(self) -> None:
         try:
@@ -81,7 +86,7 @@ class Applier:
             log.error("%s", error)
 
     def _tell_procd(
-        self, wanted: Iterable[Process], changes: tuple[Change, ...]
+        self, wanted: Iterable[Process], changes: Iterable[Change]
     ) -> list[tuple[Change, str]]:
         """procd is told of all processes at once."""
         try:

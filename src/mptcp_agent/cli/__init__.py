@@ -164,10 +164,11 @@ def _asked(socket_path: str | None, method: str) -> dict[str, Any] | None:
 
 def _one_shot(socket_path: str | None) -> Any:
     """One look at the router without an agent."""
+    from ..system.ubus.bus import Bus
     from .oneshot import OneShot
 
     _needs_root()
-    return OneShot(load_schema("mptcp-proxy"), socket_path)
+    return OneShot(load_schema("mptcp-proxy"), Bus(socket_path))
 
 
 def _show(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..agent.capabilities import engine_builds, find_builds, find_capabilities, read_config
@@ -19,6 +20,7 @@ from ..core.state import KERNEL_PARTS, Process
 from ..core.view import View
 from ..errors import AgentError, BusError
 from ..system import processes
+from ..system.engines.trial import EngineBuilds
 from ..system.files import STATE_DIRECTORY
 from ..system.resolver import resolve
 from ..system.ubus.bus import Bus
@@ -26,11 +28,19 @@ from ..system.ubus.services import Running, Services
 
 
 class OneShot:
-    """Everything is read once, when it is made; whoever does not answer is a problem."""
+    """Everything is read once, when it is made; whoever does not answer is a problem. The machine
+    is closed then, the bus stays open for ``call``."""
 
-    def __init__(self, schema: Schema, socket_path: str | None) -> None:
-        bus = Bus(socket_path)
-        machine = Machine()
+    def __init__(
+        self,
+        schema: Schema,
+        bus: Bus,
+        machine: Machine | None = None,
+        engines: EngineBuilds | None = None,
+        listens: Callable[[int], bool] = processes.listens,
+        ask_dns: Callable[[str], tuple[str, ...]] = resolve,
+    ) -> None:
+        machine = machine or Machine()
         self.call = bus.call
         problems: list[Problem] = []
         config: Config | None = None
@@ -54,8 +64,8 @@ class OneShot:
         health, capabilities = Health(), Capabilities()
         if config:
             if config.client:
-                health = Health(redirector=processes.listens(config.client.local_port))
-            builds = find_builds(config, engine_builds(STATE_DIRECTORY))
+                health = Health(redirector=listens(config.client.local_port))
+            builds = find_builds(config, engines or engine_builds(STATE_DIRECTORY))
             capabilities = find_capabilities(config, builds, machine)
         snapshot = Snapshot(
             config=config,
@@ -63,7 +73,7 @@ class OneShot:
             facts=replace(
                 seen.facts,
                 interfaces=interfaces,
-                resolved=tuple((n, resolve(n)) for n in sorted(names) if not is_address(n)),
+                resolved=tuple((n, ask_dns(n)) for n in sorted(names) if not is_address(n)),
             ),
             health=health,
             observed=replace(seen.state, processes=instances),
@@ -75,7 +85,8 @@ class OneShot:
         self.view = View(snapshot, plan(snapshot))
 
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
-        """What an agent would change. Without a configuration nothing is known to change."""
+        """What an agent would change: nothing before all daemons have answered."""
         snapshot = self.view.snapshot
-        changes = diff(snapshot.observed, self.view.plan.state) if snapshot.config else ()
+        known = snapshot.config is not None and snapshot.processes is not None  # asked in a row
+        changes = diff(snapshot.observed, self.view.plan.state) if known else ()
         return changes, self.view.problems

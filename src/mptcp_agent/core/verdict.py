@@ -2,7 +2,8 @@
 
 Of the whole ``judge`` says the worst that there is:
 
-    error      there is nothing to run, or the server alone is to run and does not
+    error      there is nothing to run, or the server alone is to run and does not; or LAN
+               connections are led where they should not be, and that cannot be changed now
     disabled   nothing is to run
     blocked    LAN connections are refused, as configured
     bypassed   LAN connections go out directly
@@ -35,8 +36,8 @@ def judge(view: View) -> tuple[State, str]:
         bad = _first_error(view)
         return ("error", bad) if bad else ("disabled", "no client or server section is enabled")
     if config.client:
-        if stuck := _stuck(view):
-            does = {"proxy": "redirected", "block": "refused"}[stuck]
+        if still := stuck(view):
+            does = {"proxy": "redirected", "block": "refused"}[still]
             return "error", f"{_why_not_proxied(view)}; the LAN is still {does}"
         now = mode(view)
         if now == "block":
@@ -55,15 +56,15 @@ def judge(view: View) -> tuple[State, str]:
 
 def mode(view: View) -> Mode:
     """What a new LAN connection meets: as planned, unless the firewall did not take it."""
-    if stuck := _stuck(view):
-        return stuck
+    if still := stuck(view):
+        return still
     planned = view.plan.mode
     if planned not in ("proxy", "block"):
         return planned
     return planned if view.snapshot.observed.lan == planned else "bypass"
 
 
-def _stuck(view: View) -> Literal["proxy", "block"] | None:
+def stuck(view: View) -> Literal["proxy", "block"] | None:
     """What a new LAN connection meets although something else is planned, while that cannot be
     carried out: the firewall does not take it, or a daemon has not answered yet."""
     seen = view.snapshot
