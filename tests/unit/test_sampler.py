@@ -12,8 +12,9 @@ from mptcp_agent.core.network import Measured
 from mptcp_agent.core.plan.buffers import MIN_RATE
 from mptcp_agent.core.sampled import DeviceTraffic, Sampled
 from mptcp_agent.core.sockets import TcpSocket
+from mptcp_agent.core.state import Endpoint
 from mptcp_agent.errors import KernelError
-from mptcp_agent.monitor.sampler import ENDS, INTERVAL, POINTS, RECENT, Sampler
+from mptcp_agent.monitor.sampler import ENDS, INTERVAL, POINTS, RECENT, Sampler, joinable
 
 CONFIG = config(BRIDGE_CLIENT)
 PLAN = plan(CONFIG, BRIDGE)
@@ -94,6 +95,15 @@ def test_a_device_that_left_and_came_back_starts_anew() -> None:
     rig.sample()
     del rig.kernel.links["eth1"]
     assert rig.sample().device("eth1") == DeviceTraffic()
+
+
+def test_a_device_that_is_no_wan_for_a_while_starts_anew() -> None:
+    rig = Rig()
+    rig.sample()
+    rig.sample()
+    rig.sampler.sample(CONFIG, replace(PLAN, wans=PLAN.wans[1:]), False)
+    assert [name for name, _ in rig.sampler.sampled.devices] == ["eth2"]
+    assert rig.sample().device("eth1").rx_rates == ()
 
 
 def test_the_graph_keeps_so_many_points() -> None:
@@ -234,6 +244,14 @@ def test_a_wan_without_subflows_is_noticed_as_blocked() -> None:
         rig.sample()
     assert rig.sampler.sampled.blocked_wans.wans["wan2"].missing == 1
     assert "wan1" not in rig.sampler.sampled.blocked_wans.wans
+
+
+def test_a_wan_whose_endpoint_makes_no_subflows_is_not_missed() -> None:
+    wan = PLAN.wans[0]
+    assert joinable(wan, Endpoint(WAN1, "eth1", frozenset({"subflow"}), 101))
+    assert joinable(wan, Endpoint(WAN1, "eth1", frozenset({"subflow", "backup"}), 101))
+    assert not joinable(wan, Endpoint(WAN1, "eth1", frozenset({"signal"}), 101))
+    assert not joinable(wan, Endpoint(WAN1, "eth2", frozenset({"subflow"}), 101))
 
 
 # --- Counters ----------------------------------------------------------------------------------
