@@ -190,6 +190,8 @@ def test_stranded_connections_are_joined_from_the_wans_that_work() -> None:
     rig.kernel.opens("10.1.1.78", PEER)
     for now in (1.0, 1.1, 1.5, 1.6):
         asyncio.run(
-            rig.interventions.rejoin_stranded(rig.kernel.sockets, frozenset({"10.2.2.78"}), now)
+            rig.interventions.rejoin_stranded(
+                rig.kernel.sockets, (), frozenset({"10.2.2.78"}), now
+            )
         )
     assert rig.rejoined == [{"10.2.2.78"}]

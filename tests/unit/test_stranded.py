@@ -23,11 +23,13 @@ def kernel(*connections: Iterable[str]) -> FakeKernel:
     return made
 
 
-def tries(made: FakeKernel, working: set[str], seconds: float) -> list[float]:
+def tries(
+    made: FakeKernel, working: set[str], seconds: float, orphans: Iterable[int] = ()
+) -> list[float]:
     """When the endpoints are added anew, read every 50 ms."""
     state, found = Stranded(), []
     for n in range(round(seconds / 0.05)):
-        state, again = stranded.step(state, made.sockets, working, n * 0.05)
+        state, again = stranded.step(state, made.sockets, orphans, working, n * 0.05)
         found += [round(n * 0.05, 2)] if again else []
     return found
 
@@ -51,16 +53,15 @@ def test_where_no_wan_works_there_is_nothing_to_add() -> None:
     assert tries(kernel([DEAD]), set(), 5) == []
 
 
-def test_a_subflow_that_is_being_closed_on_a_dead_wan_saves_nobody() -> None:
+def test_a_connection_without_any_subflow_is_given_one() -> None:
+    assert tries(kernel([WORKS]), {WORKS}, 1, orphans=[7])
+
+
+def test_a_subflow_that_closes_is_none() -> None:
     made = kernel()
-    made.opens(DEAD, PEER, "capable-local", state="fin-wait-1")
-    assert tries(made, {WORKS}, 1)
-
-
-def test_a_connection_that_ends_on_a_wan_that_works_is_none() -> None:
-    made = kernel([DEAD])
-    made.opens(WORKS, PEER, "join-local", state="fin-wait-2", token=1)
-    assert tries(made, {WORKS}, 5) == []
+    made.opens(WORKS, PEER, "capable-local", state="fin-wait-1", token=7)
+    assert tries(made, {WORKS}, 1) == [], "the connection may be closing"
+    assert tries(made, {WORKS}, 1, orphans=[7])
 
 
 def test_tries_become_rarer_and_end() -> None:
@@ -72,16 +73,16 @@ def test_tries_become_rarer_and_end() -> None:
 
 def test_who_is_saved_is_forgotten_and_can_strand_again() -> None:
     made, state = kernel([DEAD]), Stranded()
-    state, _ = stranded.step(state, made.sockets, {WORKS}, 0.0)
-    state, again = stranded.step(state, made.sockets, {WORKS}, 1.0)
+    state, _ = stranded.step(state, made.sockets, (), {WORKS}, 0.0)
+    state, again = stranded.step(state, made.sockets, (), {WORKS}, 1.0)
     assert again
     joined = made.opens(WORKS, PEER, "join-local", token=1)
-    state, again = stranded.step(state, made.sockets, {WORKS}, 1.1)
+    state, again = stranded.step(state, made.sockets, (), {WORKS}, 1.1)
     assert not again and state == Stranded()
     made.closes(joined)
-    state, again = stranded.step(state, made.sockets, {WORKS}, 1.2)
+    state, again = stranded.step(state, made.sockets, (), {WORKS}, 1.2)
     assert not again
-    assert stranded.step(state, made.sockets, {WORKS}, 1.2 + PATIENCE)[1]
+    assert stranded.step(state, made.sockets, (), {WORKS}, 1.2 + PATIENCE)[1]
 
 
 def test_plain_tcp_is_no_stranded_connection() -> None:

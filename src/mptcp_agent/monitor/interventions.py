@@ -64,10 +64,15 @@ class Interventions:
             self._restart()
 
     async def rejoin_stranded(
-        self, sockets: Iterable[TcpSocket], working: Collection[str], now: float
+        self,
+        sockets: Iterable[TcpSocket],
+        orphans: Iterable[int],
+        working: Collection[str],
+        now: float,
     ) -> None:
-        """``working`` are the addresses whose endpoints connections may join from."""
-        self._stranded, again = stranded.step(self._stranded, sockets, working, now)
+        """``orphans`` are connections (tokens) without a subflow, ``working`` the addresses whose
+        endpoints connections may join from."""
+        self._stranded, again = stranded.step(self._stranded, sockets, orphans, working, now)
         if again:
             log.warning("connections are left on dead WANs alone; the others are joined anew")
             await self._rejoin(working)

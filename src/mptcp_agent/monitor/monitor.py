@@ -43,6 +43,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def joinable(plan: Plan) -> frozenset[str]:
+    """The local addresses from which connections may join."""
+    return frozenset(e.address for e in plan.state.endpoints if "subflow" in e.flags)
+
+
 class Monitor:
     """``request`` makes the agent look at a part of the router again, and plan anew in any case;
     ``restart`` restarts a hung redirector, ``rejoin`` adds endpoints anew."""
@@ -107,6 +112,8 @@ class Monitor:
 
     def follow(self, config: Config, plan: Plan) -> None:
         """Watch what this plan uses."""
+        if joinable(plan) != joinable(self._plan):
+            self._traffic.endpoints_change()
         self._plan = plan
         self._failover.follow(plan)
         self._traffic.follow(config)
@@ -150,8 +157,8 @@ class Monitor:
             if local in wans:
                 self._prober.confirm_alive(wans[local], remote)
         await self._interventions.end_hopeless(seen.sockets, wans, self._prober.usable)
-        working = {e.address for e in self._plan.state.endpoints if "subflow" in e.flags}
-        await self._interventions.rejoin_stranded(seen.sockets, working, seen.at)
+        working = joinable(self._plan)
+        await self._interventions.rejoin_stranded(seen.sockets, seen.orphans, working, seen.at)
         again = self._interventions.connections_wait(seen.waiting, seen.at)
         if again or seen.hints.unanswered:
             log.debug("tunnel suspected: %d waiting for the redirector", seen.waiting)

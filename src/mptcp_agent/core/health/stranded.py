@@ -2,7 +2,7 @@
 
     reading                                      it means
     a connection has no subflow on a working     it is stranded; the kernel may still be joining
-    WAN, not even one that closes
+    WAN, though it is established
     so it is for ``PATIENCE`` seconds            the endpoints of the working WANs are added anew
     so it still is, ``TRIES`` times later        it is left alone
 
@@ -15,7 +15,7 @@ An endpoint that is removed and added again is joined from anew, by all connecti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..sockets import TcpSocket
@@ -34,16 +34,25 @@ class Stranded:
     due: Mapping[int, tuple[float, int]] = field(default_factory=dict)
 
 
+def living(sockets: Iterable[TcpSocket]) -> Iterator[tuple[int, TcpSocket]]:
+    """The subflows that carry data, or are about to, by their connection's token."""
+    for sock in sockets:
+        if sock.subflow and sock.state in ("established", "syn-sent"):
+            yield sock.subflow.token_local, sock
+
+
 def step(
-    before: Stranded, sockets: Iterable[TcpSocket], working: Collection[str], now: float
+    before: Stranded,
+    sockets: Iterable[TcpSocket],
+    orphans: Iterable[int],
+    working: Collection[str],
+    now: float,
 ) -> tuple[Stranded, bool]:
     """The next reading, and whether the endpoints of ``working`` are to be added anew: the local
-    addresses of WANs that work."""
-    alive: dict[int, bool] = {}
-    for sock in sockets:
-        if sock.subflow:
-            token = sock.subflow.token_local
-            alive[token] = alive.get(token, False) or sock.local in working
+    addresses of WANs that work. ``orphans`` are connections without any living subflow."""
+    alive = dict.fromkeys(orphans, False)
+    for token, sock in living(sockets):
+        alive[token] = alive.get(token, False) or sock.local in working
     if not working:
         return Stranded(), False
     first = (now + PATIENCE, 0)
