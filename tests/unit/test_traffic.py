@@ -19,7 +19,6 @@ from mptcp_agent.monitor.traffic import (
     IDLE,
     MOVING,
     ORPHANS,
-    ORPHANS_AGAIN,
     SHARE,
     WAITING,
     Seen,
@@ -280,10 +279,15 @@ def test_mptcp_connections_are_listed_only_after_endpoints_changed_and_not_each_
             rig.kernel.closes(cookie)
         assert rig.kernel.listings == 0
         rig.traffic.endpoints_change()
-        for token in range(41, 121):
+        for token in range(41, 841):
             cookie = rig.kernel.opens(HERE, THERE, token=token)
             await asyncio.sleep(0.1)
             rig.kernel.closes(cookie)
-        assert 0 < rig.kernel.listings <= ORPHANS / ORPHANS_AGAIN + 1
+        # Every 0.25 s for 5 s, then more and more rarely, and after a minute not any more.
+        assert 60 < rig.kernel.listings < 100
+        before = rig.kernel.listings
+        rig.kernel.closes(rig.kernel.opens(HERE, THERE, token=9999))
+        await asyncio.sleep(ORPHANS)
+        assert rig.kernel.listings == before
 
     reading(steps)

@@ -23,8 +23,12 @@ from .kernel import KERNEL, Kernel
 #: Seconds between readings: while data moves, while connections wait, idle.
 MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
 #: Seconds after endpoints came or went in which connections are looked for that lost every subflow
-#: by that, and between two looks: no TCP socket shows them, so all of MPTCP's are listed.
-ORPHANS, ORPHANS_AGAIN = 5.0, 0.25
+#: by that: the last one may be ended by a packet that was repeated for long, and the kernel gives
+#: such a connection a minute (seen on 6.18).
+ORPHANS = 60.0
+#: Between two looks, at least so many seconds and this share of the time since: no TCP socket shows
+#: such a connection, so all of MPTCP's are listed.
+ORPHANS_AGAIN, ORPHANS_SHARE = 0.25, 1 / 20
 #: Readings may take this share of a core, while data moves or connections wait.
 SHARE = 0.05
 
@@ -69,7 +73,7 @@ class Traffic:
         self._known: frozenset[int] = frozenset()
         """Connections (tokens) that were seen to live."""
         self._orphans: frozenset[int] = frozenset()
-        self._orphans_until = self._orphans_next = float("-inf")
+        self._changed_at = self._orphans_next = float("-inf")
         self._quiet_since: int | None = None
         """Connections opened when there was last nothing to watch: until there are more there
         is nothing, and the dear look at each socket is spared."""
@@ -80,7 +84,7 @@ class Traffic:
 
     def endpoints_change(self) -> None:
         """The kernel adds or ends subflows of running connections now."""
-        self._orphans_until = self._clock() + ORPHANS
+        self._changed_at = self._clock()
         self._quiet_since = None
 
     async def run(self) -> None:
@@ -123,14 +127,15 @@ class Traffic:
         """Connections that lived, are established still, and have no subflow that does."""
         now = self._clock()
         alive = {token for token, _ in living(sockets)}
-        if now > self._orphans_until:
+        since = now - self._changed_at
+        if since > ORPHANS:
             self._known = frozenset(alive)
             return frozenset()
         self._known |= alive
         lost = self._known - alive
         if not lost or now < self._orphans_next:
             return self._orphans & lost
-        self._orphans_next = now + ORPHANS_AGAIN
+        self._orphans_next = now + max(ORPHANS_AGAIN, since * ORPHANS_SHARE)
         try:
             established = [self._kernel.mptcp_connections(p.port) for p in config.client_peers]
         except AgentError:
