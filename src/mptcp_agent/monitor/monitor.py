@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from ..core.config import Config
 from ..core.health import Health
 from ..core.health.path_health import State
+from ..core.network.wans import names_by_address
 from ..core.plan import Plan
 from ..core.state import Part
 from .failover import Failover
@@ -148,7 +149,7 @@ class Monitor:
         return [p.peer.name for p in self._plan.peers if self._tunnel.address in p.addresses]
 
     async def _traffic_seen(self, seen: Seen) -> None:
-        wans = {a.address: w.name for w in self._plan.wans for a in w.addresses}
+        wans = names_by_address(self._plan.wans)
         for local in seen.hints.suspects:
             if local in wans:
                 log.debug("%s suspected: traffic stopped", wans[local])

@@ -15,7 +15,7 @@ from ..core import connections
 from ..core.config import Config
 from ..core.health import mptcp_blocked
 from ..core.network import Measured
-from ..core.network.wans import WanLink
+from ..core.network.wans import WanLink, names_by_address
 from ..core.plan import Plan
 from ..core.plan.buffers import MIN_RATE, data_rate
 from ..core.sampled import DeviceTraffic, Sampled
@@ -103,7 +103,7 @@ class Sampler:
             blocked_wans=mptcp_blocked.update(
                 self.sampled.blocked_wans,
                 found,
-                {a.address: w.name for w in plan.wans for a in w.addresses},
+                names_by_address(plan.wans),
                 {w.name for w in plan.wans if any(joinable(w, e) for e in plan.state.endpoints)},
             ),
         )

@@ -42,7 +42,7 @@ def targets(plan: Plan, in_use: str | None) -> dict[Key, Target]:
 
 def _target(wan: WanLink, address: str, port: int, rarely: int) -> Target | None:
     own = wan.address(family(address))
-    if wan.section.role == "off" or (wan.up and own is None):
+    if wan.section.off or (wan.up and own is None):
         return None
     section = wan.section
     settings = Settings(
