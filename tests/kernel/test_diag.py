@@ -222,25 +222,6 @@ def test_a_destroyed_subflow_leaves_the_connection(two_paths: Ends) -> None:
     two_paths.exchange(UP, DOWN)
 
 
-def test_a_connection_without_subflows_is_listed_and_a_new_endpoint_revives_it(
-    two_paths: Ends,
-) -> None:
-    (token,) = diag.mptcp_connections(two_paths.port)
-    assert {s.subflow.token_local for s in subflows(remote_port=two_paths.port) if s.subflow} == {
-        token
-    }
-    manager = PathManager()
-    first, second = manager.observe()
-    for endpoint in (first, second):
-        manager.remove(endpoint)
-    for sock in subflows(remote_port=two_paths.port):
-        diag.destroy(sock)
-    wait_until(lambda: not subflows(remote_port=two_paths.port), 5, "no subflow is left")
-    assert diag.mptcp_connections(two_paths.port) == {token}
-    manager.add(second)
-    two_paths.exchange(UP, DOWN)
-
-
 def test_only_this_namespace_is_seen(two_paths: Ends) -> None:
     other = Namespace()
     with other:

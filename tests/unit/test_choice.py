@@ -359,3 +359,28 @@ def test_no_server_for_everybody_where_no_firewall_works(method: str, starts: bo
         config(sections), BRIDGE, READY, means, now=RouterState(processes=running)
     ).state.processes
     assert kept == running
+
+
+# --- Client and server at once -----------------------------------------------------------------
+
+
+def test_an_endpoint_of_a_router_with_both_roles_stands_while_its_address_does() -> None:
+    """With it the kernel would end subflows of the other router that came in on a living WAN."""
+    before = plan(config(BRIDGE_BOTH), BRIDGE, READY, MEANS).state
+    for facts, seen in (
+        (NO_WAN1, READY),
+        (BRIDGE, health(("wan1", "10.1.1.70"), ("wan1", "10.2.2.70"))),
+    ):
+        after = plan(config(BRIDGE_BOTH), facts, seen, MEANS, now=before).state
+        assert after.endpoints == before.endpoints
+        alone = plan(config(BRIDGE_CLIENT), facts, seen, MEANS, now=before).state
+        assert [e.address for e in alone.endpoints] == ["10.2.2.78"]
+
+
+def test_it_goes_with_its_address_or_its_section() -> None:
+    before = plan(config(BRIDGE_BOTH), BRIDGE, READY, MEANS).state
+    gone = replace(NO_WAN1, addresses=tuple(a for a in NO_WAN1.addresses if a[0] != "eth1"))
+    off: Sections = {**BRIDGE_BOTH, "wan1": section("wan", interface="wan1", role="off")}
+    for sections, facts in ((BRIDGE_BOTH, gone), (off, BRIDGE)):
+        after = plan(config(sections), facts, READY, MEANS, now=before).state
+        assert [e.address for e in after.endpoints] == ["10.2.2.78"]

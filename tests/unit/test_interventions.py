@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -76,16 +76,10 @@ class Rig:
     def __init__(self) -> None:
         self.kernel = FakeKernel(FakeClock())
         self.restarts = 0
-        self.rejoined: list[set[str]] = []
-        self.interventions = Interventions(
-            self._restart, self._rejoin, self._work, self.kernel.edge
-        )
+        self.interventions = Interventions(self._restart, self._work, self.kernel.edge)
 
     def _restart(self) -> None:
         self.restarts += 1
-
-    async def _rejoin(self, addresses: Collection[str]) -> None:
-        self.rejoined.append(set(addresses))
 
     async def _work(self, call: Callable[..., Any], *arguments: object) -> Any:
         return call(*arguments)
@@ -178,20 +172,5 @@ def test_a_kernel_that_cannot_end_them_is_no_trouble() -> None:
 
     rig = Rig()
     unable = Unable(FakeClock()).edge
-    rig.interventions = Interventions(rig._restart, rig._rejoin, rig._work, unable)
+    rig.interventions = Interventions(rig._restart, rig._work, unable)
     assert rig.end(call()) == []
-
-
-# --- Connections on dead WANs alone ------------------------------------------------------------
-
-
-def test_stranded_connections_are_joined_from_the_wans_that_work() -> None:
-    rig = Rig()
-    rig.kernel.opens("10.1.1.78", PEER)
-    for now in (1.0, 1.1, 1.5, 1.6):
-        asyncio.run(
-            rig.interventions.rejoin_stranded(
-                rig.kernel.sockets, (), frozenset({"10.2.2.78"}), now
-            )
-        )
-    assert rig.rejoined == [{"10.2.2.78"}]

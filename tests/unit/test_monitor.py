@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -42,18 +42,13 @@ class Rig:
         self.kernel.listening = {PORT}
         self.requests: list[tuple[Part, ...]] = []
         self.restarts: list[float] = []
-        self.rejoined: list[set[str]] = []
         self.monitor = Monitor(
             lambda *parts: self.requests.append(parts),
             lambda: self.restarts.append(clock()),
-            self._rejoin,
             self.kernel.edge,
             clock,
             clock.unix,
         )
-
-    async def _rejoin(self, addresses: Collection[str]) -> None:
-        self.rejoined.append(set(addresses))
 
     @property
     def health(self) -> Health:

@@ -15,16 +15,7 @@ from unit.fakes import FakeClock, FakeKernel, simulate, until
 
 from mptcp_agent.core.sockets import TcpSocket
 from mptcp_agent.errors import KernelError
-from mptcp_agent.monitor.traffic import (
-    IDLE,
-    MOVING,
-    ORPHANS,
-    SHARE,
-    WAITING,
-    Seen,
-    Traffic,
-    pause,
-)
+from mptcp_agent.monitor.traffic import IDLE, MOVING, SHARE, WAITING, Seen, Traffic, pause
 
 HERE, THERE = "10.1.1.78", "10.1.1.70"
 
@@ -237,57 +228,3 @@ def test_a_kernel_that_tells_nothing_is_as_quiet_as_none() -> None:
         task.cancel()
 
     simulate(work)
-
-
-# --- Connections that lost every subflow --------------------------------------------------------
-
-
-def test_who_lost_every_subflow_when_endpoints_changed_is_told() -> None:
-    async def steps(rig: Rig) -> None:
-        lost = rig.kernel.opens(HERE, THERE, token=7)
-        rig.kernel.opens(HERE, THERE, token=8)
-        await asyncio.sleep(1)
-        rig.traffic.endpoints_change()
-        rig.kernel.closes(lost)
-        rig.kernel.orphans = {7}
-        await until(lambda: rig.last.orphans == {7}, 1)
-        rig.kernel.opens("10.2.2.78", THERE, "join-local", token=7)
-        await until(lambda: not rig.last.orphans, 1)
-
-    reading(steps)
-
-
-def test_a_connection_that_ended_is_no_orphan() -> None:
-    async def steps(rig: Rig) -> None:
-        ended = rig.kernel.opens(HERE, THERE, token=7)
-        rig.kernel.opens(HERE, THERE, token=8)
-        await asyncio.sleep(1)
-        rig.traffic.endpoints_change()
-        rig.kernel.closes(ended)
-        await asyncio.sleep(1)
-        assert not any(seen.orphans for seen in rig.seen)
-        assert rig.kernel.listings == 1, "known by then"
-
-    reading(steps)
-
-
-def test_mptcp_connections_are_listed_only_after_endpoints_changed_and_not_each_time() -> None:
-    async def steps(rig: Rig) -> None:
-        for token in range(1, 41):
-            cookie = rig.kernel.opens(HERE, THERE, token=token)
-            await asyncio.sleep(0.1)
-            rig.kernel.closes(cookie)
-        assert rig.kernel.listings == 0
-        rig.traffic.endpoints_change()
-        for token in range(41, 841):
-            cookie = rig.kernel.opens(HERE, THERE, token=token)
-            await asyncio.sleep(0.1)
-            rig.kernel.closes(cookie)
-        # Every 0.25 s for 5 s, then more and more rarely, and after a minute not any more.
-        assert 60 < rig.kernel.listings < 100
-        before = rig.kernel.listings
-        rig.kernel.closes(rig.kernel.opens(HERE, THERE, token=9999))
-        await asyncio.sleep(ORPHANS)
-        assert rig.kernel.listings == before
-
-    reading(steps)

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -105,12 +105,7 @@ class Agent:
         self._configuration = Configuration(self._named, self._find, self._in_force)
         self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
         self._monitor = Monitor(
-            request,
-            self._applier.restart_redirector,
-            self._rejoin,
-            edge.kernel,
-            clock,
-            edge.unix,
+            request, self._applier.restart_redirector, edge.kernel, clock, edge.unix
         )
         self._sampler = Sampler(
             self._machine.redirected, self._monitor.connections_opened, edge.kernel, clock
@@ -334,12 +329,6 @@ class Agent:
         found = await self._work(find_capabilities, config, builds, self._machine)
         await self._work(self._sampler.ignore_so_far)
         return found
-
-    async def _rejoin(self, addresses: Collection[str]) -> None:
-        endpoints = [e for e in self._view.plan.state.endpoints if e.address in addresses]
-        changes = [Change(action, e) for e in endpoints for action in ("remove", "add")]
-        await self._work(self._machine.apply, changes)
-        self._schedule.request(Part.ROUTING)
 
     def _in_force(self) -> None:
         self._applier.unsettle()

@@ -1,31 +1,28 @@
-"""What the agent does outside the plan: three things, each an emergency of running connections.
+"""What the agent does outside the plan: two things, each an emergency of running connections.
 
     what                             when
     restart a hung redirector        connections wait to be accepted for ``backlog.HUNG`` seconds
                                      without getting fewer, and so does the tunnel's own probe
     end hopeless sockets             a connection to a peer still sends its first SYN over a WAN
                                      that is dead by now: its source address is its fate
-    join anew                        a connection is left on dead WANs alone, while a WAN that
-                                     works has an endpoint (``core.health.stranded``)
 
 Everything else the agent changes is a difference between the router as it is and as it should be
-(``core.diff``). These are not: a redirector that hangs looks like one that runs, an endpoint that
-is to be added anew stands already, and planning for single sockets would make them a part of the
-observed state, whose cost would grow with their number at each look. The first two end connections
-that nothing could keep, so that who waits hears of it at once and tries again.
+(``core.diff``). These two are not: a redirector that hangs looks like one that runs, and planning
+for single sockets would make them a part of the observed state, whose cost would grow with their
+number at each look. Both end connections that nothing could keep, so that who waits hears of it at
+once and tries again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from ..core.health import backlog, stranded
+from ..core.health import backlog
 from ..core.health.backlog import Backlog
 from ..core.health.path_health import Path
-from ..core.health.stranded import Stranded
 from ..core.sockets import TcpSocket
 from ..errors import AgentError
 from .kernel import KERNEL, Kernel
@@ -34,22 +31,18 @@ log = logging.getLogger(__name__)
 
 
 class Interventions:
-    """``restart`` restarts the redirector, ``rejoin`` removes the endpoints of these addresses and
-    adds them again, ``work`` runs a call in a worker thread."""
+    """``restart`` restarts the redirector, ``work`` runs a call in a worker thread."""
 
     def __init__(
         self,
         restart: Callable[[], None],
-        rejoin: Callable[[Collection[str]], Awaitable[None]],
         work: Callable[..., Awaitable[Any]],
         kernel: Kernel = KERNEL,
     ) -> None:
         self._restart = restart
-        self._rejoin = rejoin
         self._work = work
         self._kernel = kernel
         self._backlog = Backlog()
-        self._stranded = Stranded()
 
     def connections_wait(self, waiting: int, now: float) -> bool:
         """Note how many connections the redirector has not accepted; whether that happened twice
@@ -62,20 +55,6 @@ class Interventions:
             log.warning("the redirector accepts no connections; it is restarted")
             self._backlog = backlog.restarted(self._backlog)
             self._restart()
-
-    async def rejoin_stranded(
-        self,
-        sockets: Iterable[TcpSocket],
-        orphans: Iterable[int],
-        working: Collection[str],
-        now: float,
-    ) -> None:
-        """``orphans`` are connections (tokens) without a subflow, ``working`` the addresses whose
-        endpoints connections may join from."""
-        self._stranded, again = stranded.step(self._stranded, sockets, orphans, working, now)
-        if again:
-            log.warning("connections are left on dead WANs alone; the others are joined anew")
-            await self._rejoin(working)
 
     async def end_hopeless(
         self,

@@ -12,7 +12,7 @@ What each finds goes down this wiring, and only there: they do not know each oth
              ── lives ──> failover              tunnel ── overdue ──> prober
              ── all ────> interventions                ── verdict ──> failover
 
-They act on nothing: that is the plan's, but for three emergencies (``interventions``).
+They act on nothing: that is the plan's, but for two emergencies (``interventions``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -44,20 +44,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def joinable(plan: Plan) -> frozenset[str]:
-    """The local addresses from which connections may join."""
-    return frozenset(e.address for e in plan.state.endpoints if "subflow" in e.flags)
-
-
 class Monitor:
     """``request`` makes the agent look at a part of the router again, and plan anew in any case;
-    ``restart`` restarts a hung redirector, ``rejoin`` adds endpoints anew."""
+    ``restart`` restarts a hung redirector."""
 
     def __init__(
         self,
         request: Callable[..., None],
         restart: Callable[[], None],
-        rejoin: Callable[[Collection[str]], Awaitable[None]],
         kernel: Kernel = KERNEL,
         clock: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
@@ -80,7 +74,7 @@ class Monitor:
             self._traffic_seen, self._work, self.connections_opened, kernel, clock
         )
         self._failover = Failover(request, clock)
-        self._interventions = Interventions(restart, rejoin, self._work, kernel)
+        self._interventions = Interventions(restart, self._work, kernel)
 
     def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run beside the loop."""
@@ -113,8 +107,6 @@ class Monitor:
 
     def follow(self, config: Config, plan: Plan) -> None:
         """Watch what this plan uses."""
-        if joinable(plan) != joinable(self._plan):
-            self._traffic.endpoints_change()
         self._plan = plan
         self._failover.follow(plan)
         self._traffic.follow(config)
@@ -158,8 +150,6 @@ class Monitor:
             if local in wans:
                 self._prober.confirm_alive(wans[local], remote)
         await self._interventions.end_hopeless(seen.sockets, wans, self._prober.usable)
-        working = joinable(self._plan)
-        await self._interventions.rejoin_stranded(seen.sockets, seen.orphans, working, seen.at)
         again = self._interventions.connections_wait(seen.waiting, seen.at)
         if again or seen.hints.unanswered:
             log.debug("tunnel suspected: %d waiting for the redirector", seen.waiting)

@@ -15,20 +15,12 @@ from typing import Any
 from ..core.config import Config
 from ..core.health import stalls
 from ..core.health.stalls import Hints, Reading
-from ..core.health.stranded import living
 from ..core.sockets import TcpSocket
 from ..errors import AgentError
 from .kernel import KERNEL, Kernel
 
 #: Seconds between readings: while data moves, while connections wait, idle.
 MOVING, WAITING, IDLE = 0.05, 0.25, 0.5
-#: Seconds after endpoints came or went in which connections are looked for that lost every subflow
-#: by that: the last one may be ended by a packet that was repeated for long, and the kernel gives
-#: such a connection a minute (seen on 6.18).
-ORPHANS = 60.0
-#: Between two looks, at least so many seconds and this share of the time since: no TCP socket shows
-#: such a connection, so all of MPTCP's are listed.
-ORPHANS_AGAIN, ORPHANS_SHARE = 0.25, 1 / 20
 #: Readings may take this share of a core, while data moves or connections wait.
 SHARE = 0.05
 
@@ -42,8 +34,6 @@ class Seen:
     """Subflows to the peers, and connections under way there."""
     waiting: int = 0
     """Connections the redirector has not accepted yet."""
-    orphans: frozenset[int] = frozenset()
-    """Established connections (tokens) that have lost every subflow."""
     hints: Hints = field(default_factory=Hints)
 
     @property
@@ -70,10 +60,6 @@ class Traffic:
         self._kernel = kernel
         self._clock = clock
         self._config: Config | None = None
-        self._known: frozenset[int] = frozenset()
-        """Connections (tokens) that were seen to live."""
-        self._orphans: frozenset[int] = frozenset()
-        self._changed_at = self._orphans_next = float("-inf")
         self._quiet_since: int | None = None
         """Connections opened when there was last nothing to watch: until there are more there
         is nothing, and the dear look at each socket is spared."""
@@ -81,11 +67,6 @@ class Traffic:
     def follow(self, config: Config) -> None:
         """Read the connections of this configuration."""
         self._config = config
-
-    def endpoints_change(self) -> None:
-        """The kernel adds or ends subflows of running connections now."""
-        self._changed_at = self._clock()
-        self._quiet_since = None
 
     async def run(self) -> None:
         reading = Reading()
@@ -96,7 +77,7 @@ class Traffic:
             started = self._clock()
             sockets, waiting, cost = await self._work(self._read)
             reading, hints = stalls.step(reading, sockets, started)
-            await self._tell(Seen(started, tuple(sockets), waiting, self._orphans, hints))
+            await self._tell(Seen(started, tuple(sockets), waiting, hints))
             await asyncio.sleep(pause(hints.moving, bool(reading.flows or waiting), cost))
 
     def _read(self) -> tuple[list[TcpSocket], int, float]:
@@ -118,30 +99,9 @@ class Traffic:
             except AgentError:
                 break  # said by ``check``
             found += [s for s in sockets if s.subflow or (s.state == "syn-sent" and not s.device)]
-        self._orphans = self._lost_all(config, found)
         waiting = self._waiting(config.client.local_port)
-        self._quiet_since = None if found or waiting or self._orphans else opened
+        self._quiet_since = None if found or waiting else opened
         return found, waiting, self._kernel.cost() - began
-
-    def _lost_all(self, config: Config, sockets: list[TcpSocket]) -> frozenset[int]:
-        """Connections that lived, are established still, and have no subflow that does."""
-        now = self._clock()
-        alive = {token for token, _ in living(sockets)}
-        since = now - self._changed_at
-        if since > ORPHANS:
-            self._known = frozenset(alive)
-            return frozenset()
-        self._known |= alive
-        lost = self._known - alive
-        if not lost or now < self._orphans_next:
-            return self._orphans & lost
-        self._orphans_next = now + max(ORPHANS_AGAIN, since * ORPHANS_SHARE)
-        try:
-            established = [self._kernel.mptcp_connections(p.port) for p in config.client_peers]
-        except AgentError:
-            return frozenset()  # said by ``check``
-        self._known &= frozenset().union(*established) | alive
-        return lost & self._known
 
     def _waiting(self, port: int) -> int:
         try:

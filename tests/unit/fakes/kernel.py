@@ -46,10 +46,6 @@ class FakeKernel:
         self.probes: list[tuple[float, str, str]] = []
         """Time, device and address of each; the tunnel's have neither."""
         self.destroyed: list[TcpSocket] = []
-        self.orphans: set[int] = set()
-        """Established connections without a subflow."""
-        self.listings = 0
-        """Times that all MPTCP connections were listed."""
         self.walks = 0
         """Readings of the sockets."""
         self._kept: dict[str, list[socket.socket]] = {}
@@ -63,7 +59,6 @@ class FakeKernel:
             repeated=lambda _: self._repeated,
             through=self._through,
             calls=self._calls,
-            mptcp_connections=self._mptcp_connections,
             tcp_sockets=self._tcp_sockets,
             backlog=self._backlog,
             destroy=self._destroy,
@@ -133,11 +128,6 @@ class FakeKernel:
             return "lost"
         return sent.outcome
 
-    def _mptcp_connections(self, port: int) -> frozenset[int]:
-        self.listings += 1
-        living = {s.subflow.token_local for s in self.sockets if s.subflow}
-        return frozenset(living | self.orphans)
-
     def _calls(self, port: int) -> list[TcpSocket]:
         return [s for s in self._tcp_sockets(0, port) if s.subflow or s.state == "syn-sent"]
 
@@ -185,7 +175,7 @@ class FakeKernel:
         self.sockets.append(
             TcpSocket(
                 *(local, 40000 + cookie, remote, port, state, device, cookie, TcpInfo()),
-                subflow=None if state == "syn-sent" and not flags else subflow,
+                subflow=subflow if state == "established" else None,
             )
         )
         return cookie

@@ -69,7 +69,13 @@ def plan(snapshot: Snapshot) -> Plan:
     networks = local_networks(facts, wans)
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
-    endpoints = routing.endpoints(config, wans, peers, health, used)
+    endpoints = routing.with_standing(
+        routing.endpoints(config, wans, peers, health, used),
+        observed.endpoints,
+        config,
+        wans,
+        facts,
+    )
     state = RouterState(
         endpoints=routing.within_kernel_limit(endpoints),
         limits=LIMITS,

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..config import Config
 from ..health import Health
+from ..network import Facts
 from ..network.wans import WanAddress, WanLink
 from ..state import (
     ENDPOINT_IDS,
@@ -135,6 +136,37 @@ def within_kernel_limit(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
 
     chosen = sorted(found, key=lambda e: (second(e), e.id))[:MAX_ENDPOINTS]
     return tuple(sorted(chosen, key=lambda e: e.id))
+
+
+def with_standing(
+    found: tuple[Endpoint, ...],
+    present: Iterable[Endpoint],
+    config: Config,
+    wans: Iterable[WanLink],
+    facts: Facts,
+) -> tuple[Endpoint, ...]:
+    """On a router that is client and server at once an endpoint stands as long as its address does.
+
+    With a subflow endpoint the kernel ends every subflow that has its address, those of the other
+    router's connections too that came in on another WAN, which lives: they go to the address the
+    connection began with (mptcp_nl_remove_subflow_and_signal_addr; seen on 6.18: both LANs' streams
+    hung for ever). So a dead WAN is left to the kernel here, which resends what was lost on the
+    others after some hundred ms, and comes back to the WAN by itself after some seconds.
+    """
+    if not (config.client and config.server):
+        return found
+    devices = {w.device for w in wans if not w.section.off}
+    stands = {
+        e.address: e
+        for e in present
+        if e.device in devices
+        and "subflow" in e.flags
+        and any(a.partition("/")[0] == e.address for a in facts.kernel_addresses(e.device))
+    }
+    chosen = {
+        e.address: e if "subflow" in e.flags else stands.get(e.address, e) for e in found
+    }
+    return tuple(sorted((stands | chosen).values(), key=lambda e: e.id))
 
 
 def endpoints(
