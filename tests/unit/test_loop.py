@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from unit.examples import BRIDGE_BOTH, BRIDGE_CLIENT, CLIENT, SERVER, section
+from unit.examples import BRIDGE_CLIENT, CLIENT, section
 from unit.fakes import until
-from unit.fakes.router import Router, living
+from unit.fakes.router import Router, kind_of, living
 
 from mptcp_agent.agent import loop
 from mptcp_agent.agent.applier import Applier
@@ -24,43 +24,24 @@ from mptcp_agent.monitor.monitor import Monitor
 FAST_OPEN = {**BRIDGE_CLIENT, "client": {**CLIENT, "fast_open": "1"}}
 
 
-def jumps(router: Router) -> tuple[str, ...]:
-    """Devices whose TCP is redirected now."""
-    return tuple(j for f in router.machine.state.firewalls if f.redirect for j in f.redirect.jumps)
-
-
-def step(line: str) -> str:
-    """What kind of thing a line of the journal changes; ``off`` and ``on``: the redirect."""
-    kind = line.removeprefix("set ").removeprefix("added ").split()[0]
-    if kind == "nftables:":
-        return "off" if "switched off" in line else "on"
-    return kind
-
-
 # --- Starting ----------------------------------------------------------------------------------
 
 
 def test_everything_stands_before_the_proxy_starts_and_the_lan_is_switched_last() -> None:
     async def work(router: Router) -> None:
         await router.becomes("active")
-        assert list(dict.fromkeys(map(step, router.done))) == [
+        assert [data["state"] for name, data in router.bus.sent if "state" in name] == [
+            *("bypassed", "active")
+        ], "nothing is told before the configuration is in force"
+        assert list(dict.fromkeys(map(kind_of, router.done))) == [
             *("sysctl", "mptcp", "file", "route", "rule", "off", "procd", "on")
         ]
         first_endpoint = next(i for i, x in enumerate(router.done) if "endpoint" in x)
-        assert all(step(x) in ("mptcp", "off", "procd", "on") for x in router.done[first_endpoint:])
+        assert all(
+            kind_of(x) in ("mptcp", "off", "procd", "on") for x in router.done[first_endpoint:]
+        )
 
     living(work)
-
-
-def test_the_lan_is_led_to_a_redirector_that_listens_and_to_no_other() -> None:
-    async def work(router: Router) -> None:
-        router.procd.delay = 5.0
-        router.start()
-        await until(lambda: router.procd.pids)
-        waited = await until(lambda: jumps(router), 10)
-        assert 5.0 <= waited < 5.3 and router.kernel.listening == {1080}
-
-    living(work, start=False)
 
 
 def test_a_router_in_order_is_left_alone() -> None:
@@ -105,6 +86,21 @@ def test_what_was_changed_is_read_back_and_no_more() -> None:
     living(work)
 
 
+def test_what_the_lan_meets_is_told_after_it_was_read_back() -> None:
+    async def work(router: Router) -> None:
+        await router.becomes("active")
+        router.journal.clear()
+        router.cut("eth1")
+        router.cut("eth2")
+        await router.becomes("bypassed")
+        journal = router.journal
+        off = next(n for n, line in enumerate(journal) if kind_of(line) == "off")
+        read = next(n for n, line in enumerate(journal) if line.startswith("look firewall"))
+        assert off < read < journal.index("event state bypassed")
+
+    living(work)
+
+
 def test_a_link_that_is_back_is_used_again() -> None:
     async def work(router: Router) -> None:
         await router.becomes("active")
@@ -124,7 +120,7 @@ def test_what_somebody_else_takes_away_is_put_back() -> None:
         await asyncio.sleep(5)  # what was set a moment ago and is gone did not stick
         router.machine.state = replace(router.machine.state, rules=(), firewalls=())
         router.events.put(Part.ROUTING, Part.FIREWALL)
-        assert await until(lambda: len(router.machine.state.rules) == 6 and jumps(router)) < 0.1
+        assert await until(lambda: len(router.machine.state.rules) == 6 and router.jumps) < 0.1
         router.machine.state = replace(router.machine.state, files=())  # no event tells of that
         assert await until(lambda: router.machine.state.files, 70) > 30
 
@@ -160,24 +156,6 @@ def test_connections_left_on_a_dead_wan_are_joined_anew() -> None:
 
 
 # --- Configuration -----------------------------------------------------------------------------
-
-
-def test_a_changed_option_restarts_one_process_behind_an_open_door() -> None:
-    async def work(router: Router) -> None:
-        await router.becomes("active")
-        await asyncio.sleep(5)
-        before = dict(router.procd.pids)
-        router.journal.clear()
-        router.configure({**FAST_OPEN, "server": SERVER})
-        await until(lambda: router.procd.pids != before)
-        assert not jumps(router), "the LAN goes out directly before the redirector ends"
-        await until(lambda: jumps(router))
-        assert router.kernel.listening == {1080, 8388}
-        changed = {n for n, pid in router.procd.pids.items() if before[n] != pid}
-        assert changed == {("mptcp-proxy-engine", "client")}
-        assert [*map(step, router.done)] == ["off", "file", "procd", "on"]
-
-    living(work, BRIDGE_BOTH)
 
 
 def test_what_a_reload_would_do_is_shown_and_not_done() -> None:

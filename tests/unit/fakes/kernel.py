@@ -38,6 +38,8 @@ class FakeKernel:
         """Connections the redirector has not accepted."""
         self.listening: set[int] = set()
         self.processes: set[int] = set()
+        self.tells_ends = True
+        """Of processes (pidfd)."""
         self.opened = 0
         self.links: dict[str, tuple[int, int]] = {}
         self.counters: dict[str, int] = {}
@@ -149,7 +151,7 @@ class FakeKernel:
         return True
 
     def _watch(self, pid: int) -> int | None:
-        if pid not in self.processes:
+        if pid not in self.processes or not self.tells_ends:
             return None
         descriptor = os.eventfd(0, os.EFD_NONBLOCK)
         # Of the same event: who watches closes the other one.

@@ -118,6 +118,12 @@ class Router:
         return {e.device for e in self.machine.state.endpoints}
 
     @property
+    def jumps(self) -> tuple[str, ...]:
+        """Devices whose TCP is redirected, or refused."""
+        chains = (f.redirect for f in self.machine.state.firewalls if f.redirect)
+        return tuple(device for chain in chains for device in chain.jumps)
+
+    @property
     def done(self) -> list[str]:
         """What was changed, without the looks and the events."""
         return [line for line in self.journal if line.split()[0] not in ("look", "event")]
@@ -145,6 +151,14 @@ class Router:
         """Somebody commits it, and procd's trigger calls reload."""
         self.bus.packages["mptcp-proxy"] = sections
         self.agent.reload()
+
+
+def kind_of(line: str) -> str:
+    """What a line of the journal changes; ``off`` and ``on``: the redirect."""
+    kind = line.removeprefix("set ").removeprefix("added ").split()[0]
+    if kind == "nftables:":
+        return "off" if "switched off" in line else "on"
+    return kind
 
 
 def living(
