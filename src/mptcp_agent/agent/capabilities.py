@@ -4,45 +4,43 @@ from __future__ import annotations
 
 import sys
 
-from ..core.config import PACKAGE, Config, firewall_zone, reader
+from ..core.config import PACKAGE, Config, firewall_zone, reader, uci_files
 from ..core.config.options import Schema
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
 from ..core.ubus import Call
 from ..engines import ENGINES, Build
-from ..errors import BusError
+from ..errors import BusError, ConfigError
 from ..system import files
 from ..system.engines import seccomp_no_netlink
 from ..system.engines.trial import EngineBuilds
+from ..system.ubus import uci
 from .machine import Machine
 
 
-def read_uci(call: Call, package: str = PACKAGE) -> reader.Values:
-    """The sections of /etc/config/mptcp-proxy; none where there is no such file.
-
-    Raises BusError where rpcd does not answer or cannot read the file.
-    """
-    try:
-        reply = call("uci", "get", {"config": package})
-    except BusError as error:
-        message = str(error).lower()
-        if "not found" in message and "object" not in message:
-            return {}  # UBUS_STATUS_NOT_FOUND: no such package
-        raise
-    values = reply.get("values")
-    return values if isinstance(values, dict) else {}
-
-
 def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]]:
-    """The configuration, without what the router's own firewall makes useless."""
-    config, problems = reader.read(read_uci(call), schema)
+    """The committed configuration, without what the router's own firewall makes useless.
+
+    Raises ConfigError where uci cannot read the file, BusError where rpcd does not answer.
+    """
+    package = uci.read(call, PACKAGE)
+    config, problems = reader.read(package.sections, schema)
+    hidden = uci_files.secrets(schema)
+    problems += uci_files.uncommitted(PACKAGE, package.waiting, hidden)
     try:
-        firewall = read_uci(call, "firewall")
+        firewall = uci.read(call, "firewall")
+    except ConfigError as error:
+        said = uci_files.unreadable(error.package, error.complaint, "warning")
+        return config, (*problems, said)
     except BusError:
         return config, problems  # what cannot be found out is no reason
     return (
-        firewall_zone.without_blocked_lans(config, firewall),
-        (*problems, *firewall_zone.problems(config, firewall)),
+        firewall_zone.without_blocked_lans(config, firewall.sections),
+        (
+            *problems,
+            *firewall_zone.problems(config, firewall.sections),
+            *uci_files.uncommitted("firewall", firewall.waiting, hidden),
+        ),
     )
 
 

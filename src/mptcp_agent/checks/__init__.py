@@ -119,12 +119,11 @@ def _bus(call: Call) -> Iterator[Row]:
 
 
 def _configuration(view: View) -> Iterator[Row]:
-    if view.snapshot.config is None:
-        yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
-        return
     problems = [p for p in view.problems if p.where.startswith(PACKAGE)]
     yield from map(_problem, problems)
-    if not problems:
+    if not problems and view.snapshot.config is None:
+        yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
+    elif not problems:
         yield row("configuration", "ok", f"/etc/config/{PACKAGE} is complete")
 
 
