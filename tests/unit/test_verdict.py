@@ -238,7 +238,7 @@ ADVICE = ("MPTCP black hole detection", "rp_filter eth1", "rp_filter eth2")
 
 
 def rows(seen: View) -> dict[str, dict[str, str]]:
-    return {row["name"]: row for row in run_checks(seen, call)}
+    return {row["name"]: row for row in run_checks(seen, call, ("sing-box",))}
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -257,7 +257,7 @@ def agree(seen: View) -> None:
     """Nothing is ok in ``check`` and down in the status, or the other way round."""
     state, reason = judge(seen)
     status = document(seen, 2.0, state, reason, 1.0)
-    found = run_checks(seen, call)
+    found = run_checks(seen, call, ("sing-box",))
     results = {row["name"]: row["result"] for row in found}
     used = {p["name"] for p in _peers(status) if p["state"] == "in use"}
 

@@ -11,7 +11,7 @@ from ..core.snapshot import Capabilities
 from ..core.ubus import Call
 from ..engines import ENGINES, Build
 from ..errors import BusError, ConfigError
-from ..system import files
+from ..system import files, programs
 from ..system.engines import seccomp_no_netlink
 from ..system.engines.trial import EngineBuilds
 from ..system.ubus import uci
@@ -48,6 +48,15 @@ def engine_builds(directory: str) -> EngineBuilds:
     """The installed engines, to be found out; trials leave files in ``directory``."""
     launcher = (sys.executable, "-I", seccomp_no_netlink.__file__)
     return EngineBuilds(directory, launcher=launcher if seccomp_no_netlink.supported() else ())
+
+
+def installed_engines() -> tuple[str, ...]:
+    """The engines of which a program is there, whatever it can do."""
+    return tuple(
+        name
+        for name, engine in ENGINES.items()
+        if any(programs.find(program) for program in engine.programs.values())
+    )
 
 
 def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:

@@ -330,7 +330,7 @@ class Agent:
         return bool(due)
 
     def examine(self) -> View:
-        """The same, for somebody who has just mended a file and wants to know."""
+        """This moment for somebody who has just mended a file, and wants to know."""
         self._daemons.ask((Part.CONFIG,))
         self._schedule.request()
         return self.view()

@@ -16,6 +16,7 @@ from ..core.view import Event, State, View
 from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.sampler import proxied
 from ..system.ubus.bus import Bus
+from .capabilities import installed_engines
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Publisher:
         return plan_document(changes, problems)
 
     def check(self) -> dict[str, Any]:
-        return {"checks": run_checks(self._examine(), self._bus.call)}
+        return {"checks": run_checks(self._examine(), self._bus.call, installed_engines())}
 
     def reload(self) -> dict[str, Any]:
         self._reload()
