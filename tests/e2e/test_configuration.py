@@ -318,3 +318,24 @@ def test_a_zone_that_was_opened_is_seen_within_seconds(net: Network, good: Packa
         after.callback(client.run, "nft", "delete table inet fw4")
         wait_status(client, lambda s: not problem(s, "mptcp-proxy.client"), "no warning", 5)
         wait_state(client, "active")
+
+
+def test_others_with_a_say_are_named_by_check(net: Network, good: Package) -> None:
+    """A transparent proxy that comes first, and an option that OpenWrt does not read."""
+    client, network = net.client, net.client.path("/etc/config/network")
+    before = network.read_text()
+    with contextlib.ExitStack() as after:
+        after.callback(network.write_text, before)
+        client.run("uci", "set", "network.wan2.multipath=backup")
+        client.run("uci", "commit", "network")
+        client.run(
+            "nft",
+            "add table ip other; "
+            "add chain ip other pre { type nat hook prerouting priority dstnat - 5; }; "
+            "add rule ip other pre meta l4proto tcp redirect to :5331",
+        )
+        after.callback(client.run, "nft", "delete table ip other")
+        said = cli(client, "check")[1]
+        assert "chain ip other pre of nftables takes TCP connections of the LAN" in said
+        assert "'backup' does nothing: OpenWrt does not read it" in said
+    assert "other pre" not in cli(client, "check")[1]

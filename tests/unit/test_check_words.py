@@ -21,7 +21,7 @@ from unit.examples import (
     snapshot,
 )
 
-from mptcp_agent.checks import run_checks
+from mptcp_agent.checks import Asked, run_checks
 from mptcp_agent.core.plan import plan
 from mptcp_agent.core.snapshot import Capabilities
 from mptcp_agent.core.view import View
@@ -45,7 +45,7 @@ def rows(
     off = sections is OFF
     found = snapshot(config(sections), STRICT, READY, Capabilities() if off else MEANS)
     view = View(found, plan(found))
-    return {r["name"]: r for r in run_checks(view, answer, installed, agent)}
+    return {r["name"]: r for r in run_checks(view, answer, Asked(agent, tuple(installed)))}
 
 
 def answer(*_: object) -> dict[str, Any]:
@@ -80,3 +80,45 @@ def test_only_an_agent_that_does_not_run_is_to_be_started(sections: Sections, ag
         not agent and sections is not OFF
     )
     assert all("start the agent" not in hint and hint for hint in hints)
+
+
+def rivals(service: str = "", **multipath: str) -> list[dict[str, str]]:
+    """The rows about others: ``service`` runs, interfaces have ``option multipath``."""
+
+    def call(object_: str, *_: object) -> dict[str, Any]:
+        runs = {service: {"instances": {"instance1": {"running": True}}}} if service else {}
+        return runs if object_ == "service" else {}
+
+    network = {
+        name: {".type": "interface", "multipath": value} for name, value in multipath.items()
+    }
+    found = snapshot(config(BRIDGE_CLIENT), STRICT, READY)
+    asked = Asked(network=network, first_takers=("ip homeproxy pre",))
+    rows = run_checks(View(found, plan(found)), call, asked)
+    return [r for r in rows if r["name"] in (service, "other transparent proxy")] + [
+        r for r in rows if r["name"].startswith("network.")
+    ]
+
+
+def test_programs_that_change_the_same_are_named() -> None:
+    found = rivals("bsbf-mptcp")[0]
+    assert (found["name"], found["result"]) == ("bsbf-mptcp", "warning")
+    assert "removes all MPTCP endpoints" in found["message"]
+    assert "service bsbf-mptcp stop" in found["hint"]
+
+
+def test_another_transparent_proxy_is_named() -> None:
+    (found,) = rivals()
+    assert found["result"] == "warning"
+    assert "chain ip homeproxy pre" in found["message"]
+
+
+def test_multipath_options_of_interfaces_are_explained() -> None:
+    _, same, other, none, no = (*rivals(wan1="master", wan2="backup", wan3="on", lan="off"), None)
+    assert same and other and none and no is None
+    assert (same["name"], same["result"]) == ("network.wan1.multipath", "ok")
+    assert (other["name"], other["result"]) == ("network.wan2.multipath", "warning")
+    assert "OpenWrt does not read it" in other["message"]
+    assert "uci set mptcp-proxy.wan2.role='backup'" in other["hint"]
+    assert "no wan section has this interface" in none["message"]
+    assert "uci set mptcp-proxy.wan3=wan" in none["hint"]

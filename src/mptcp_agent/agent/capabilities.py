@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
+from ..checks import Asked
 from ..core.config import PACKAGE, Config, firewall_zone, reader, uci_files
 from ..core.config.options import Schema
+from ..core.network import Facts
+from ..core.plan.firewall import lan_devices
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
 from ..core.ubus import Call
 from ..engines import ENGINES, Build
-from ..errors import BusError, ConfigError
+from ..errors import BusError, ConfigError, FirewallError
 from ..system import files, programs
 from ..system.engines import seccomp_no_netlink
 from ..system.engines.trial import EngineBuilds
+from ..system.firewall.nftables import Nftables
 from ..system.ubus import uci
 from .machine import Machine
 
@@ -57,6 +62,18 @@ def installed_engines() -> tuple[str, ...]:
         for name, engine in ENGINES.items()
         if any(programs.find(program) for program in engine.programs.values())
     )
+
+
+def asked_for_check(call: Call, config: Config | None, facts: Facts, agent: bool) -> Asked:
+    """What only ``check`` wants to know. Who does not answer is told of by its own row."""
+    network: uci.Sections = {}
+    with suppress(BusError, ConfigError):
+        network = uci.read(call, "network").sections
+    taken: tuple[str, ...] = ()
+    if config and config.globals.enabled and config.client:
+        with suppress(FirewallError):
+            taken = Nftables().first_takers(lan_devices(config.client, facts))
+    return Asked(agent, installed_engines(), network, taken)
 
 
 def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:

@@ -16,7 +16,7 @@ from ..core.view import Event, State, View
 from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.sampler import proxied
 from ..system.ubus.bus import Bus
-from .capabilities import installed_engines
+from .capabilities import asked_for_check
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,10 @@ class Publisher:
         return plan_document(changes, problems)
 
     def check(self) -> dict[str, Any]:
-        return {"checks": run_checks(self._examine(), self._bus.call, installed_engines())}
+        view, call = self._examine(), self._bus.call
+        seen = view.snapshot
+        asked = asked_for_check(call, seen.config, seen.facts, agent=True)
+        return {"checks": run_checks(view, call, asked)}
 
     def reload(self) -> dict[str, Any]:
         self._reload()

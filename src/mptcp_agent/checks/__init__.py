@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 from ..core.config import PACKAGE
 from ..core.plan import buffers
@@ -27,10 +26,11 @@ from ..core.verdict import (
     without_mptcp,
 )
 from ..core.view import State, View
-from ..errors import AgentError, BusError
+from ..errors import BusError
+from .rivals import rivals
+from .rows import Asked, Result, Row, row
 
-Result = Literal["ok", "warning", "failed"]
-Row = dict[str, str]
+__all__ = ["RELOAD", "START", "Asked", "Row", "row", "run_checks"]
 
 _STATES: dict[State, Result] = {
     "active": "ok",
@@ -43,16 +43,10 @@ _STATES: dict[State, Result] = {
 
 START, RELOAD = f"service {PACKAGE} start", f"service {PACKAGE} reload"
 
-#: Other programs that install policy routing for several WANs, by their procd service.
-RIVALS = ("mwan3", "pbr", "mptcpd")
 
-
-def run_checks(
-    view: View, call: Call, installed: Sequence[str] = (), agent: bool = True
-) -> list[Row]:
-    """All rows, ``{"name", "result", "message", "hint"}``. ``installed`` are the engines that
-    were found, tried or not; ``agent``: whether one runs."""
-    sets_it = _sets_it(view, agent)
+def run_checks(view: View, call: Call, asked: Asked) -> list[Row]:
+    """All rows, ``{"name", "result", "message", "hint"}``."""
+    sets_it = _sets_it(view, asked.agent)
     checks: tuple[Callable[[], Iterator[Row]], ...] = (
         lambda: _state(view),
         lambda: _kernel(view, sets_it),
@@ -60,20 +54,16 @@ def run_checks(
         lambda: _configuration(view),
         lambda: _problems(view),
         lambda: _firewall(view),
-        lambda: _engine(view, installed),
+        lambda: _engine(view, asked.installed),
         lambda: _peers(view),
         lambda: _wans(view),
         lambda: _mptcp_seen(view),
         lambda: _buffers(view),
         lambda: _filters(view, sets_it),
-        lambda: _rivals(call),
+        lambda: rivals(view, call, asked),
         _validation,
     )
     return [found for check in checks for found in check()]
-
-
-def row(name: str, result: Result, message: str, hint: str = "") -> Row:
-    return {"name": name, "result": result, "message": message, "hint": hint}
 
 
 def _problem(problem: Problem) -> Row:
@@ -291,27 +281,6 @@ def _filters(view: View, sets_it: str) -> Iterator[Row]:
                 "strict: answers that arrive on another WAN are dropped",
                 f"{sets_it} (to 2)",
             )
-
-
-def _rivals(call: Call) -> Iterator[Row]:
-    try:
-        services = call("service", "list", {})
-    except AgentError:
-        return  # said above
-    found = [
-        name
-        for name in RIVALS
-        if any(i.get("running") for i in (services.get(name, {}).get("instances") or {}).values())
-    ]
-    for name in found:
-        yield row(
-            name,
-            "warning",
-            f"{name} runs, and changes routes or endpoints of the same WANs",
-            f"switch it off for the WANs of {PACKAGE}: service {name} stop",
-        )
-    if not found:
-        yield row("other multi-WAN programs", "ok", "none runs")
 
 
 def _validation() -> Iterator[Row]:
