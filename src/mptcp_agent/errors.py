@@ -14,6 +14,15 @@ class BusError(AgentError):
     """ubusd, or the object asked for, does not answer."""
 
 
+class ConfigError(AgentError):
+    """uci cannot read the file of a package: ``complaint`` is what it says."""
+
+    def __init__(self, package: str, complaint: str) -> None:
+        super().__init__(f"{package}: {complaint}")
+        self.package = package
+        self.complaint = complaint
+
+
 class KernelError(AgentError):
     """The kernel refused a request (endpoint, route, rule, sysctl)."""
 

@@ -288,3 +288,29 @@ def test_commit_fires_procds_config_change(router: ContractRouter, call: Caller)
     wait_until(lambda: (router.config / marker).exists(), 10, "the script has run")
     (router.config / marker).unlink()
     call("service", "delete", name="watcher")
+
+
+def test_a_session_has_changes_of_its_own_and_may_what_it_was_granted(call: Caller) -> None:
+    made = call("session", "create", timeout=30)
+    assert made["timeout"] == 30 and made["acls"] == {}
+    session = {"ubus_rpc_session": made["ubus_rpc_session"]}
+
+    def status(method: str, **arguments: Any) -> int:
+        return call.status("uci", method, config="demo", **session, **arguments)
+
+    assert [status("get"), status("changes")] == [Status.PERMISSION_DENIED] * 2
+    call("session", "grant", **session, scope="uci", objects=[["demo", "read"]])
+    assert call("session", "list", **session)["acls"] == {"uci": {"demo": ["read"]}}
+    assert status("set", section="n", values={"x": "7"}) == Status.PERMISSION_DENIED
+    assert call.status("uci", "get", config="network", **session) == Status.PERMISSION_DENIED
+
+    call("uci", "set", config="demo", section="n", values={"x": "9"})
+    option = {"config": "demo", "section": "n", "option": "x"}
+    assert call("uci", "get", **option) == {"value": "9"}
+    assert call("uci", "get", **option, **session) == {"value": "1 2"}
+    assert call("uci", "changes", config="demo", **session) == {"changes": []}
+
+    call("session", "destroy", **session)
+    assert status("get") == Status.PERMISSION_DENIED
+    assert call.status("session", "destroy", **session) == Status.NOT_FOUND
+    assert call.status("session", "destroy") == Status.INVALID_ARGUMENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,9 @@ import pytest
 from e2e.support import (
     SING_BOX,
     Log,
+    ask,
     assert_bonded,
+    cli,
     endpoints,
     fetch,
     opened,
@@ -125,14 +128,71 @@ def test_garbage_is_named_and_the_rest_runs(net: Network, good: Package, kind: s
 
 
 def test_a_file_that_is_no_uci_leaves_all_running(net: Network, good: Package) -> None:
-    """What rpcd cannot read is said, and the last good configuration goes on."""
+    """What uci cannot read is said in its own words, and the last good configuration goes on."""
     before, log = pids(net.client), Log(net.client)
-    reconfigure(net.client, "config client 'client\n\toption \x01 ' {{{\n")
-    status = wait_status(net.client, lambda s: problem(s, "uci"), "uci's complaint")
-    assert status["state"] == "degraded"
+    reconfigure(net.client, "config client 'client'\n\nconfig peer 'r-7000'\n")
+    words = "Parse error (invalid character in name field) at line 3, byte 21"
+    status = wait_status(net.client, lambda s: problem(s, "mptcp-proxy"), "uci's complaint")
+    assert problem(status, "mptcp-proxy")["message"] == f"/etc/config/mptcp-proxy: {words}"
+    assert "uci show mptcp-proxy" in problem(status, "mptcp-proxy")["hint"]
+    assert (status["state"], cli(net.client, "status")[0]) == ("degraded", 1)
+    code, said, _ = cli(net.client, "check")
+    assert code == 1
+    assert words in said and "is complete" not in said
+    code, said, _ = cli(net.client, "plan")
+    assert code == 1 and words in said
     assert pids(net.client) == before
     assert log.changes() == []
     assert_bonded(net, ["down"])
+
+
+def test_a_file_that_is_no_uci_from_the_start() -> None:
+    """The same words, from the agent and without one; nothing is done, and all is mended by
+    mending the file."""
+    words = "/etc/config/mptcp-proxy: Parse error (EOF with unterminated ') at line 2"
+    with opened() as net:
+        package = net.client.path("/etc/config/mptcp-proxy")
+        text = package.read_text()
+        package.write_text("config globals 'globals'\n\toption enabled '1\n")
+        code, said, _ = cli(net.client, "check")
+        assert code == 1 and words in said and "not read yet" not in said
+        net.client.start_agent()
+        status = wait_state(net.client, "error")
+        assert words in status["reason"]
+        code, said, _ = cli(net.client, "check")
+        assert code == 1 and words in said and "not read yet" not in said
+        package.write_text(text)
+        assert words not in cli(net.client, "check")[1]
+        net.server.start_agent()
+        wait_state(net.client, "active")
+
+
+def test_what_is_not_committed_is_told_and_not_in_force(net: Network, good: Package) -> None:
+    """`uci set` alone changes nothing, whatever the agent looks at meanwhile."""
+    before, log = pids(net.client), Log(net.client)
+    client = net.client
+    client.run("uci", "set", "mptcp-proxy.globals.enabled=0")
+    client.run("uci", "set", "mptcp-proxy.wan2.role=off")
+    client.run("uci", "set", "mptcp-proxy.r7000.password=canary")
+    ask(client, "reload")
+    told = "3 changes are not committed, and not in force: mptcp-proxy.globals.enabled='0'"
+    status = wait_status(client, lambda s: problem(s, "mptcp-proxy"), "what waits")
+    assert problem(status, "mptcp-proxy")["message"].startswith(told)
+    assert status["state"] == "active"
+    for command in ("plan", "check"):
+        said = cli(client, command)[1]
+        assert told in said and "canary" not in said
+    assert ask(client, "plan")["changes"] == []
+
+    client.run("uci", "revert", "mptcp-proxy")
+    assert "not committed" not in cli(client, "check")[1]
+    wait_status(client, lambda s: not s["problems"], "nothing that waits")
+    assert (pids(client), log.changes()) == (before, [])
+
+    client.run("uci", "set", "mptcp-proxy.wan2.role=off")
+    client.run("uci", "commit", "mptcp-proxy")
+    ask(client, "reload")
+    wait_until(lambda: len(endpoints(client)) == 1, 5, "what is committed counts")
 
 
 def test_unknown_sections_and_options_are_warnings(net: Network, good: Package) -> None:
@@ -240,3 +300,42 @@ def test_without_any_configuration() -> None:
         status = wait_state(net.client, "disabled")
         assert status["problems"] == []
         fetch(net)
+
+
+def test_a_zone_that_was_opened_is_seen_within_seconds(net: Network, good: Package) -> None:
+    """`service firewall reload` sends nothing over the bus, but the kernel tells of new rules."""
+    client = net.client
+    zone = Section("zone", "", {"name": "lan", "network": "lan", "input": "REJECT"})
+    rule = Section("rule", "", {"src": "lan", "dest_port": 1080, "target": "ACCEPT"})
+    with contextlib.ExitStack() as after:
+        after.callback(client.path("/etc/config/firewall").unlink)
+        client.write_config("firewall", Package([zone]))
+        ask(client, "reload")
+        wait_status(client, lambda s: problem(s, "mptcp-proxy.client.lan"), "the warning")
+        settle(client)
+        client.write_config("firewall", Package([zone, rule]))
+        client.run("nft", "add table inet fw4; add chain inet fw4 input")
+        after.callback(client.run, "nft", "delete table inet fw4")
+        wait_status(client, lambda s: not problem(s, "mptcp-proxy.client"), "no warning", 5)
+        wait_state(client, "active")
+
+
+def test_others_with_a_say_are_named_by_check(net: Network, good: Package) -> None:
+    """A transparent proxy that comes first, and an option that OpenWrt does not read."""
+    client, network = net.client, net.client.path("/etc/config/network")
+    before = network.read_text()
+    with contextlib.ExitStack() as after:
+        after.callback(network.write_text, before)
+        client.run("uci", "set", "network.wan2.multipath=backup")
+        client.run("uci", "commit", "network")
+        client.run(
+            "nft",
+            "add table ip other; "
+            "add chain ip other pre { type nat hook prerouting priority dstnat - 5; }; "
+            "add rule ip other pre meta l4proto tcp redirect to :5331",
+        )
+        after.callback(client.run, "nft", "delete table ip other")
+        said = cli(client, "check")[1]
+        assert "chain ip other pre of nftables takes TCP connections of the LAN" in said
+        assert "'backup' does nothing: OpenWrt does not read it" in said
+    assert "other pre" not in cli(client, "check")[1]

@@ -1,7 +1,6 @@
 """The `uci` ubus object as rpcd serves it: `python -m openwrt.uci`.
 
-Source: `rpcd/uci.c`.  Left out: sessions (who passes `ubus_rpc_session` gets the changes of that
-session, and is let in), and with them the rollback of `apply`.
+Source: `rpcd/uci.c`.  Left out: the rollback of `apply`, and whether a session may apply.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from . import daemon, ucifile, ucivalues
 from .peer import Method, Peer, Refused, Reply, background
+from .session import Sessions
 from .ucifile import UciError
 from .ucistore import CONFDIR, SAVEDIR, Change, Invalid, NotFound, Store, record
 from .wire import Json, Status, Type
@@ -47,6 +47,9 @@ class UciObject:
         self._confdir = confdir
         self._savedir = savedir
         self._on_commit = on_commit
+        self.sessions = Sessions(
+            lambda session: shutil.rmtree(self._savedir_of(session), ignore_errors=True)
+        )
 
     def methods(self) -> dict[str, Method]:
         table: dict[str, tuple[Handler, Mapping[str, Type]]] = {
@@ -72,7 +75,19 @@ class UciObject:
         session = arguments.get("ubus_rpc_session")
         if session is None:
             return Store(self._confdir, self._savedir)
-        return Store(self._confdir, self._savedir.with_name(f"rpcd-uci-{session}"))
+        return Store(self._confdir, self._savedir_of(str(session)))
+
+    def _savedir_of(self, session: str) -> Path:
+        return self._savedir.with_name(f"rpcd-uci-{session}")
+
+    def _may(self, function: str, arguments: Arguments) -> None:
+        """Who calls without a session may do everything."""
+        session = arguments.get("ubus_rpc_session")
+        package = arguments.get("config")
+        if not isinstance(session, str) or not isinstance(package, str):
+            return
+        if not self.sessions.allows(session, "uci", package, function):
+            raise Refused(Status.PERMISSION_DENIED)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -80,6 +95,7 @@ class UciObject:
         return {"configs": self._store(arguments).configs()}
 
     def _get(self, arguments: Arguments) -> Reply:
+        self._may("read", arguments)
         package = self._store(arguments).load(_need(arguments, "config"))
         name, option = arguments.get("section"), arguments.get("option")
         if not isinstance(name, str):
@@ -101,6 +117,7 @@ class UciObject:
         return {"value": section.options[option]}
 
     def _changes(self, arguments: Arguments) -> Reply:
+        self._may("read", arguments)
         store = self._store(arguments)
         if "config" in arguments:
             name = _need(arguments, "config")
@@ -113,6 +130,7 @@ class UciObject:
     # -- writing ---------------------------------------------------------------------------
 
     def _add(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         config, kind = _need(arguments, "config"), _need(arguments, "type")
         name = arguments.get("name")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", kind):
@@ -135,6 +153,7 @@ class UciObject:
         return {"section": section}
 
     def _set(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         config, values = _need(arguments, "config"), arguments.get("values")
         if not isinstance(values, Mapping):
             raise Invalid
@@ -151,6 +170,7 @@ class UciObject:
         return None
 
     def _delete(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         config = _need(arguments, "config")
         store = self._store(arguments)
         package = store.load(config)
@@ -172,6 +192,7 @@ class UciObject:
         return None
 
     def _rename(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         config, section = _need(arguments, "config"), _need(arguments, "section")
         option, name = arguments.get("option"), _need(arguments, "name")
         if not ucifile.is_name(name):
@@ -184,6 +205,7 @@ class UciObject:
         return None
 
     def _order(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         config, sections = _need(arguments, "config"), arguments.get("sections")
         if not isinstance(sections, list) or not all(isinstance(each, str) for each in sections):
             raise Invalid
@@ -194,12 +216,14 @@ class UciObject:
         return None
 
     def _revert(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         store, config = self._store(arguments), _need(arguments, "config")
         store.load(config)
         store.revert(config)
         return None
 
     def _commit(self, arguments: Arguments) -> Reply:
+        self._may("write", arguments)
         config = _need(arguments, "config")
         self._store(arguments).commit(config)
         self._on_commit(config)
@@ -259,7 +283,9 @@ async def _run(options: argparse.Namespace) -> None:
         event: dict[str, Json] = {"type": "config.change", "data": {"package": package}}
         background(peer.call("service", "event", event))
 
-    peer.publish("uci", UciObject(options.config, options.save, on_commit).methods())
+    uci = UciObject(options.config, options.save, on_commit)
+    peer.publish("session", uci.sessions.methods())
+    peer.publish("uci", uci.methods())
     await daemon.run(peer, options)
 
 

@@ -33,7 +33,8 @@ from unit.examples import (
 from unit.fakes import FakeBus
 from unit.test_status import DARK, ONE, PATHS, view
 
-from mptcp_agent.checks import RIVALS, run_checks
+from mptcp_agent.checks import Asked, run_checks
+from mptcp_agent.checks.rivals import PROGRAMS
 from mptcp_agent.core.network import Facts
 from mptcp_agent.core.problem import Problem
 from mptcp_agent.core.sampled import Sampled
@@ -70,7 +71,7 @@ def rows(of: View, happens: Bus = lambda bus: None) -> Rows:
     bus = FakeBus(BRIDGE_CLIENT, BRIDGE.interfaces)
     bus.connect()
     happens(bus)
-    found = run_checks(of, bus.call)
+    found = run_checks(of, bus.call, Asked(installed=("sing-box",)))
     Draft202012Validator(schema("check")).validate({"checks": found})
     assert len({row["name"] for row in found}) == len(found)
     return {row["name"]: row for row in found}
@@ -109,14 +110,14 @@ CASES = (
     # The kernel
     Case("kernel MPTCP", "ok", "present and enabled"),
     Case(
-        *("kernel MPTCP", "failed", "is 0", "start the agent"),
+        *("kernel MPTCP", "failed", "is 0", "the agent sets it"),
         of=view(BRIDGE_CLIENT, sysctl("net.mptcp.enabled", "0")),
     ),
     Case(
         *("kernel MPTCP", "failed", "no Multipath TCP", "CONFIG_KERNEL_MPTCP"),
         of=view(BRIDGE_CLIENT, replace(BRIDGE, sysctls=())),
     ),
-    Case("MPTCP black hole detection", "warning", "for an hour", "start the agent"),
+    Case("MPTCP black hole detection", "warning", "for an hour", "the agent sets it"),
     Case(
         *("MPTCP black hole detection", "absent"),
         of=view(BRIDGE_CLIENT, sysctl("net.mptcp.blackhole_timeout", "0")),
@@ -157,7 +158,8 @@ CASES = (
     # Engines and processes
     Case("engine", "ok", "sing-box 1.14.4 speaks MPTCP"),
     Case("engine", "failed", "", "install sing-box", of=view(BRIDGE_CLIENT, means=Capabilities())),
-    Case("engine", "absent", of=view({}, means=Capabilities())),
+    Case("engine", "ok", "is installed", of=view({}, means=Capabilities())),
+    Case("engine", "absent", of=view(None)),
     Case(
         "engine", "warning", "could not be tried", of=view(BRIDGE_CLIENT, means=engine(mptcp=None))
     ),
@@ -215,7 +217,7 @@ CASES = (
         *("net.ipv4.tcp_wmem", "warning", "128 KiB", "option buffers"),
         of=view(BRIDGE_CLIENT, sysctl("net.ipv4.tcp_wmem", "4096 16384 131072")),
     ),
-    Case("rp_filter eth1", "warning", "strict", "sets it to 2"),
+    Case("rp_filter eth1", "warning", "strict", "the agent sets it (to 2)"),
     Case(
         "rp_filter eth1",
         "absent",
@@ -224,8 +226,8 @@ CASES = (
     Case("rp_filter eth1", "absent", of=view(BRIDGE_CLIENT, DARK)),
     # Others
     Case("other multi-WAN programs", "ok", "none runs"),
-    *(Case(r, "warning", f"{r} runs", f"service {r} stop", happens=runs(r)) for r in RIVALS),
-    Case("other multi-WAN programs", "absent", happens=runs(RIVALS[0])),
+    *(Case(r, "warning", f"{r} runs", f"service {r} stop", happens=runs(r)) for r in PROGRAMS),
+    Case("other multi-WAN programs", "absent", happens=runs("mwan3")),
     Case("other multi-WAN programs", "absent", happens=away("service")),
 )
 

@@ -51,6 +51,7 @@ class World:
         self.publisher = Publisher(
             self.bus,
             lambda: self.view,
+            lambda: self.view,
             lambda: self.would(),
             self.reload,
             self.clock,

@@ -34,7 +34,7 @@ from unit.examples import (
 )
 from unit.test_status import BLOCK, DARK, ONE, PATHS, TWO, problems, view, views
 
-from mptcp_agent.checks import run_checks
+from mptcp_agent.checks import Asked, run_checks
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Facts
 from mptcp_agent.core.plan import plan
@@ -238,7 +238,7 @@ ADVICE = ("MPTCP black hole detection", "rp_filter eth1", "rp_filter eth2")
 
 
 def rows(seen: View) -> dict[str, dict[str, str]]:
-    return {row["name"]: row for row in run_checks(seen, call)}
+    return {row["name"]: row for row in run_checks(seen, call, Asked(installed=("sing-box",)))}
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -257,7 +257,7 @@ def agree(seen: View) -> None:
     """Nothing is ok in ``check`` and down in the status, or the other way round."""
     state, reason = judge(seen)
     status = document(seen, 2.0, state, reason, 1.0)
-    found = run_checks(seen, call)
+    found = run_checks(seen, call, Asked(installed=("sing-box",)))
     results = {row["name"]: row["result"] for row in found}
     used = {p["name"] for p in _peers(status) if p["state"] == "in use"}
 

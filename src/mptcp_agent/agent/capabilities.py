@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
-from ..core.config import PACKAGE, Config, firewall_zone, reader
+from ..checks import Asked
+from ..core.config import PACKAGE, Config, firewall_zone, reader, uci_files
 from ..core.config.options import Schema
+from ..core.network import Facts
+from ..core.plan.firewall import lan_devices
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
 from ..core.ubus import Call
 from ..engines import ENGINES, Build
-from ..errors import BusError
-from ..system import files
+from ..errors import BusError, ConfigError, FirewallError
+from ..system import files, programs
 from ..system.engines import seccomp_no_netlink
 from ..system.engines.trial import EngineBuilds
+from ..system.firewall.nftables import Nftables
+from ..system.ubus import uci
 from .machine import Machine
 
 
-def read_uci(call: Call, package: str = PACKAGE) -> reader.Values:
-    """The sections of /etc/config/mptcp-proxy; none where there is no such file.
-
-    Raises BusError where rpcd does not answer or cannot read the file.
-    """
-    try:
-        reply = call("uci", "get", {"config": package})
-    except BusError as error:
-        message = str(error).lower()
-        if "not found" in message and "object" not in message:
-            return {}  # UBUS_STATUS_NOT_FOUND: no such package
-        raise
-    values = reply.get("values")
-    return values if isinstance(values, dict) else {}
-
-
 def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]]:
-    """The configuration, without what the router's own firewall makes useless."""
-    config, problems = reader.read(read_uci(call), schema)
+    """The committed configuration, without what the router's own firewall makes useless.
+
+    Raises ConfigError where uci cannot read the file, BusError where rpcd does not answer.
+    """
+    package = uci.read(call, PACKAGE)
+    config, problems = reader.read(package.sections, schema)
+    hidden = uci_files.secrets(schema)
+    problems += uci_files.uncommitted(PACKAGE, package.waiting, hidden)
     try:
-        firewall = read_uci(call, "firewall")
+        firewall = uci.read(call, "firewall")
+    except ConfigError as error:
+        said = uci_files.unreadable(error.package, error.complaint, "warning")
+        return config, (*problems, said)
     except BusError:
         return config, problems  # what cannot be found out is no reason
     return (
-        firewall_zone.without_blocked_lans(config, firewall),
-        (*problems, *firewall_zone.problems(config, firewall)),
+        firewall_zone.without_blocked_lans(config, firewall.sections),
+        (
+            *problems,
+            *firewall_zone.problems(config, firewall.sections),
+            *uci_files.uncommitted("firewall", firewall.waiting, hidden),
+        ),
     )
 
 
@@ -50,6 +53,27 @@ def engine_builds(directory: str) -> EngineBuilds:
     """The installed engines, to be found out; trials leave files in ``directory``."""
     launcher = (sys.executable, "-I", seccomp_no_netlink.__file__)
     return EngineBuilds(directory, launcher=launcher if seccomp_no_netlink.supported() else ())
+
+
+def installed_engines() -> tuple[str, ...]:
+    """The engines of which a program is there, whatever it can do."""
+    return tuple(
+        name
+        for name, engine in ENGINES.items()
+        if any(programs.find(program) for program in engine.programs.values())
+    )
+
+
+def asked_for_check(call: Call, config: Config | None, facts: Facts, agent: bool) -> Asked:
+    """What only ``check`` wants to know. Who does not answer is told of by its own row."""
+    network: uci.Sections = {}
+    with suppress(BusError, ConfigError):
+        network = uci.read(call, "network").sections
+    taken: tuple[str, ...] = ()
+    if config and config.globals.enabled and config.client:
+        with suppress(FirewallError):
+            taken = Nftables().first_takers(lan_devices(config.client, facts))
+    return Asked(agent, installed_engines(), network, taken)
 
 
 def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ..core.config import Config
+from ..core.config import Config, uci_files
 from ..core.config.options import Schema
 from ..core.diff import Change, diff
 from ..core.plan import Plan, buffers, plan
@@ -29,7 +29,7 @@ from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Choice, Snapshot
 from ..core.state import EVERY_PART, KERNEL_PARTS, Part, Process
 from ..core.view import View
-from ..errors import ServiceError
+from ..errors import ConfigError, ServiceError
 from ..monitor.hostnames import Names
 from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.monitor import Monitor
@@ -90,7 +90,14 @@ class Agent:
         self._schedule = Schedule(clock)
         request = self._schedule.request
         self.publisher = Publisher(
-            bus, self.view, self.preview, self.reload, clock, edge.unix, edge.kernel
+            bus,
+            self.view,
+            self.examine,
+            self.preview,
+            self.reload,
+            clock,
+            edge.unix,
+            edge.kernel,
         )
         self._daemons = Daemons(bus, schema, request, self.publisher.register)
         self._machine = edge.machine
@@ -199,10 +206,15 @@ class Agent:
         parts = events.drain()
         if Part.FIREWALL in parts:
             self._schedule.request(Part.FIREWALL)
+            self._look_at_files()
         if Part.LINKS in parts:
             self._schedule.links_changed()
         elif Part.ROUTING in parts:
             self._schedule.routing_changed()
+
+    def _look_at_files(self) -> None:
+        if self._daemons.files_changed():
+            self._schedule.request(Part.CONFIG)
 
     def _alarm(self) -> tuple[float, frozenset[Part]]:
         """In how many seconds another turn is due although nothing was heard, and what it looks
@@ -312,9 +324,21 @@ class Agent:
             self._schedule.request()  # what is over is told by another snapshot
         return bool(due)
 
+    def examine(self) -> View:
+        """This moment for somebody who has just mended a file, and wants to know."""
+        self._daemons.ask((Part.CONFIG,))
+        self._schedule.request()
+        return self.view()
+
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
-        """What a reload would change: the configuration is read, nothing is applied."""
-        config, problems = read_config(self._bus.call, self._schema)
+        """What a reload would change: the configuration is read, nothing is applied. What is
+        not committed is no part of it, and is said."""
+        config: Config | None = self._configuration.config
+        problems: tuple[Problem, ...]
+        try:
+            config, problems = read_config(self._bus.call, self._schema)
+        except ConfigError as error:
+            problems = (uci_files.unreadable(error.package, error.complaint),)
         view = self._view_of(config)
         return self._changes(view), (*problems, *view.plan.problems)
 
@@ -342,4 +366,6 @@ class Agent:
             measured = self._sampler.sampled.measured
             if max(measured.send_rate, measured.receive_rate) > buffers.MIN_RATE:
                 self._schedule.request(Part.SYSCTLS)  # the buffers follow
+            if watched:
+                self._look_at_files()
             await asyncio.sleep(self._sampler.interval)

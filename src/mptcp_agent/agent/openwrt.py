@@ -7,12 +7,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from ..core.config import Config
+from ..core.config import PACKAGE, Config, uci_files
 from ..core.config.options import Schema
 from ..core.network import Interface, netifd
 from ..core.problem import Problem
 from ..core.state import UBUS_PARTS, Part, Process
-from ..errors import AgentError, BusError
+from ..errors import AgentError, BusError, ConfigError
+from ..system.ubus import uci
 from ..system.ubus.bus import Bus
 from ..system.ubus.services import Running, Services
 from .capabilities import read_config
@@ -20,6 +21,11 @@ from .capabilities import read_config
 log = logging.getLogger(__name__)
 
 _OBJECTS = ("uci", "network.interface", "service")
+#: Of uci's files those whose change is looked for: the firewall's, and what waits uncommitted.
+_FILES = (
+    f"{uci.CONFIG}/firewall",
+    *(f"{uci.WAITING}/{package}" for package in (PACKAGE, "firewall")),
+)
 
 
 class Daemons:
@@ -39,6 +45,7 @@ class Daemons:
         self._silent: dict[Part | None, Problem] = {}
         """By part; None is ubusd itself."""
         self._config_problems: tuple[Problem, ...] = ()
+        self._files: object = None
         self.config: Config | None = None
         """None until uci has answered once, as are the next two."""
         self.interfaces: tuple[Interface, ...] | None = None
@@ -100,11 +107,19 @@ class Daemons:
                 try:
                     question()
                     self._silent.pop(part, None)
+                except ConfigError as error:
+                    self._silent[part] = uci_files.unreadable(error.package, error.complaint)
                 except AgentError as error:
                     self._silent[part] = Problem(where, str(error))
 
     def _ask_uci(self) -> None:
+        self._files = uci.stamp(_FILES)
         self.config, self._config_problems = read_config(self.bus.call, self._schema)
+
+    def files_changed(self) -> bool:
+        """Whether uci's files are others than when they were read last. (A ``uci set``, ``uci
+        revert`` or ``service firewall reload`` makes no event on the bus.)"""
+        return self._files is not None and uci.stamp(_FILES) != self._files
 
     def _ask_netifd(self) -> None:
         self.interfaces = netifd.interfaces(self.bus.call("network.interface", "dump", {}))

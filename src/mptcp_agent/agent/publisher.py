@@ -16,6 +16,7 @@ from ..core.view import Event, State, View
 from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.sampler import proxied
 from ..system.ubus.bus import Bus
+from .capabilities import asked_for_check
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,14 @@ Preview = Callable[[], tuple[tuple[Change, ...], tuple[Problem, ...]]]
 
 
 class Publisher:
-    """Handlers answer from memory (``connections``: from one read of the kernel)."""
+    """Handlers answer from memory; ``connections`` reads the kernel once, ``check`` and ``plan``
+    ask for the configuration as it is now."""
 
     def __init__(
         self,
         bus: Bus,
         view: Callable[[], View],
+        examine: Callable[[], View],
         preview: Preview,
         reload: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
@@ -44,6 +47,7 @@ class Publisher:
     ) -> None:
         self._bus = bus
         self._view = view
+        self._examine = examine
         self._preview = preview
         self._reload = reload
         self._clock = clock
@@ -92,7 +96,10 @@ class Publisher:
         return plan_document(changes, problems)
 
     def check(self) -> dict[str, Any]:
-        return {"checks": run_checks(self._view(), self._bus.call)}
+        view, call = self._examine(), self._bus.call
+        seen = view.snapshot
+        asked = asked_for_check(call, seen.config, seen.facts, agent=True)
+        return {"checks": run_checks(view, call, asked)}
 
     def reload(self) -> dict[str, Any]:
         self._reload()

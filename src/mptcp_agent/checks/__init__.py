@@ -8,8 +8,7 @@ function that yields rows; order is the order a person would look in.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
 
 from ..core.config import PACKAGE
 from ..core.plan import buffers
@@ -27,10 +26,11 @@ from ..core.verdict import (
     without_mptcp,
 )
 from ..core.view import State, View
-from ..errors import AgentError, BusError
+from ..errors import BusError
+from .rivals import rivals
+from .rows import Asked, Result, Row, row
 
-Result = Literal["ok", "warning", "failed"]
-Row = dict[str, str]
+__all__ = ["RELOAD", "START", "Asked", "Row", "row", "run_checks"]
 
 _STATES: dict[State, Result] = {
     "active": "ok",
@@ -41,33 +41,29 @@ _STATES: dict[State, Result] = {
     "error": "failed",
 }
 
-#: Other programs that install policy routing for several WANs, by their procd service.
-RIVALS = ("mwan3", "pbr", "mptcpd")
+START, RELOAD = f"service {PACKAGE} start", f"service {PACKAGE} reload"
 
 
-def run_checks(view: View, call: Call) -> list[Row]:
+def run_checks(view: View, call: Call, asked: Asked) -> list[Row]:
     """All rows, ``{"name", "result", "message", "hint"}``."""
+    sets_it = _sets_it(view, asked.agent)
     checks: tuple[Callable[[], Iterator[Row]], ...] = (
         lambda: _state(view),
-        lambda: _kernel(view),
+        lambda: _kernel(view, sets_it),
         lambda: _bus(call),
         lambda: _configuration(view),
         lambda: _problems(view),
         lambda: _firewall(view),
-        lambda: _engine(view),
+        lambda: _engine(view, asked.installed),
         lambda: _peers(view),
         lambda: _wans(view),
         lambda: _mptcp_seen(view),
         lambda: _buffers(view),
-        lambda: _filters(view),
-        lambda: _rivals(call),
+        lambda: _filters(view, sets_it),
+        lambda: rivals(view, call, asked),
         _validation,
     )
     return [found for check in checks for found in check()]
-
-
-def row(name: str, result: Result, message: str, hint: str = "") -> Row:
-    return {"name": name, "result": result, "message": message, "hint": hint}
 
 
 def _problem(problem: Problem) -> Row:
@@ -77,20 +73,35 @@ def _problem(problem: Problem) -> Row:
 
 def _state(view: View) -> Iterator[Row]:
     state, reason = judge(view)
-    yield row("state", _STATES[state], f"{state}: {reason}")
+    switch_on = f"uci set {PACKAGE}.globals.enabled='1'; uci commit {PACKAGE}; {RELOAD}"
+    off = view.snapshot.config and not view.snapshot.config.globals.enabled
+    yield row("state", _STATES[state], f"{state}: {reason}", switch_on if off else "")
 
 
-def _kernel(view: View) -> Iterator[Row]:
+def _switched_off(view: View) -> bool:
+    """Whether nothing is to run, as configured."""
+    config = view.snapshot.config
+    return config is not None and not (config.globals.enabled and (config.client or config.server))
+
+
+def _sets_it(view: View, agent: bool) -> str:
+    """What helps where a setting of the kernel is not the agent's."""
+    if _switched_off(view):
+        return "nothing, as long as all is switched off: the agent sets it when it has a role"
+    return "see the system log: the agent sets it" if agent else f"{START}: the agent sets it"
+
+
+def _kernel(view: View, sets_it: str) -> Iterator[Row]:
     facts = view.snapshot.facts
-    why_not = without_mptcp(view)
+    why_not, present = without_mptcp(view), facts.sysctl("net.mptcp.enabled") is not None
     yield row(
         "kernel MPTCP",
-        "failed" if why_not else "ok",
+        "ok" if not why_not else "warning" if present and _switched_off(view) else "failed",
         why_not or "present and enabled",
         ""
         if not why_not
-        else "start the agent; it sets it"
-        if facts.sysctl("net.mptcp.enabled")
+        else sets_it
+        if present
         else "use OpenWrt 24.10 or later on a target without SMALL_FLASH, or build the kernel "
         "with CONFIG_KERNEL_MPTCP",
     )
@@ -100,7 +111,7 @@ def _kernel(view: View) -> Iterator[Row]:
             "warning",
             "net.mptcp.blackhole_timeout is not 0: after a fail-over the kernel may switch "
             "MPTCP off for an hour",
-            "start the agent; it sets it",
+            sets_it,
         )
 
 
@@ -119,12 +130,11 @@ def _bus(call: Call) -> Iterator[Row]:
 
 
 def _configuration(view: View) -> Iterator[Row]:
-    if view.snapshot.config is None:
-        yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
-        return
     problems = [p for p in view.problems if p.where.startswith(PACKAGE)]
     yield from map(_problem, problems)
-    if not problems:
+    if not problems and view.snapshot.config is None:
+        yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
+    elif not problems:
         yield row("configuration", "ok", f"/etc/config/{PACKAGE} is complete")
 
 
@@ -150,16 +160,20 @@ def _firewall(view: View) -> Iterator[Row]:
     )
 
 
-def _engine(view: View) -> Iterator[Row]:
-    build, config = view.plan.proxies.build, view.snapshot.config
+def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:
+    build = view.plan.proxies.build
     if build is None:
-        if config and config.globals.enabled and (config.client or config.server):
-            yield row(
-                "engine",
-                "failed",
-                "no proxy program that can be used is installed",
-                "install sing-box (OpenWrt 23.05 and later) or shadowsocks-libev",
-            )
+        install = "install sing-box (OpenWrt 23.05 and later) or shadowsocks-libev"
+        found = f"{', '.join(installed)} {'is' if len(installed) == 1 else 'are'} installed"
+        if view.snapshot.config is None:
+            pass  # nobody knows what is wanted
+        elif not _switched_off(view):
+            missing = "no proxy program that can be used is installed"
+            yield row("engine", "failed", f"{missing} ({found})" if installed else missing, install)
+        elif installed:
+            yield row("engine", "ok", f"{found}, and tried when there is something to run")
+        else:
+            yield row("engine", "warning", "no proxy program is installed", install)
         return
     if build.mptcp:
         yield row("engine", "ok", f"{build.engine} {build.version} speaks MPTCP")
@@ -258,36 +272,15 @@ def _buffers(view: View) -> Iterator[Row]:
             )
 
 
-def _filters(view: View) -> Iterator[Row]:
+def _filters(view: View, sets_it: str) -> Iterator[Row]:
     for wan in view.plan.wans:
         if wan.in_use and wan.device and strict_filter(view.snapshot.facts, wan.device):
             yield row(
                 f"rp_filter {wan.device}",
                 "warning",
                 "strict: answers that arrive on another WAN are dropped",
-                "start the agent; it sets it to 2",
+                f"{sets_it} (to 2)",
             )
-
-
-def _rivals(call: Call) -> Iterator[Row]:
-    try:
-        services = call("service", "list", {})
-    except AgentError:
-        return  # said above
-    found = [
-        name
-        for name in RIVALS
-        if any(i.get("running") for i in (services.get(name, {}).get("instances") or {}).values())
-    ]
-    for name in found:
-        yield row(
-            name,
-            "warning",
-            f"{name} runs, and changes routes or endpoints of the same WANs",
-            f"switch it off for the WANs of {PACKAGE}: service {name} stop",
-        )
-    if not found:
-        yield row("other multi-WAN programs", "ok", "none runs")
 
 
 def _validation() -> Iterator[Row]:

@@ -107,15 +107,18 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ..checks import row, run_checks
+    from ..agent.capabilities import asked_for_check
+    from ..checks import START, row, run_checks
     from ..system.files import CONFIG_DIRECTORY
 
     reply = _asked(options.socket, "check")
     if reply is None:
         one_shot = _one_shot(options.socket)
-        rows = [row("agent", "warning", "does not run", "service mptcp-proxy start")]
-        reply = {"checks": rows + run_checks(one_shot.view, one_shot.call)}
-    reply["checks"] += [row(*found) for found in check_generated(Path(CONFIG_DIRECTORY))]
+        rows = [row("agent", "warning", "does not run", START)]
+        seen = one_shot.view.snapshot
+        asked = asked_for_check(one_shot.call, seen.config, seen.facts, agent=False)
+        reply = {"checks": rows + run_checks(one_shot.view, one_shot.call, asked)}
+    reply["checks"] += [row(*r) for r in check_generated(Path(CONFIG_DIRECTORY))]
     _show(options, reply, render.check)
     return 1 if any(r["result"] == "failed" for r in reply["checks"]) else 0
 

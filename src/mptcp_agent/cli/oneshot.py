@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..agent.capabilities import engine_builds, find_builds, find_capabilities, read_config
 from ..agent.machine import Machine, Observation
 from ..agent.snapshots import process_views
-from ..core.config import Config
+from ..core.config import Config, uci_files
 from ..core.config.options import Schema, is_address
 from ..core.diff import Change, diff
 from ..core.health import Health
@@ -18,7 +18,7 @@ from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Snapshot
 from ..core.state import KERNEL_PARTS, Process
 from ..core.view import View
-from ..errors import AgentError, BusError
+from ..errors import AgentError, BusError, ConfigError
 from ..system import processes
 from ..system.engines.trial import EngineBuilds
 from ..system.files import STATE_DIRECTORY
@@ -55,6 +55,11 @@ class OneShot:
             try:
                 config, found = read_config(bus.call, schema)
                 problems += found
+            except ConfigError as error:
+                problems.append(uci_files.unreadable(error.package, error.complaint))
+            except AgentError as error:
+                problems.append(Problem("uci", str(error)))
+            try:
                 interfaces = netifd.interfaces(bus.call("network.interface", "dump", {}))
                 instances, running = Services(bus.call).observe()
             except AgentError as error:

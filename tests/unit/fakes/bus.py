@@ -34,6 +34,8 @@ class FakeBus(Bus):
         super().__init__()
         self.journal: list[str] = [] if journal is None else journal
         self.packages: dict[str, Sections] = {} if sections is None else {"mptcp-proxy": sections}
+        self.uncommitted: dict[str, Sections] = {}
+        """Packages as they would be with what waits."""
         self.interfaces = tuple(interfaces)
         self.procd = procd or FakeProcd()
         self.away: set[str] = set()
@@ -131,7 +133,15 @@ class FakeBus(Bus):
                 package = str(arguments["config"])
                 if package not in self.packages:
                     raise BusError("ubus error occured: Not found")
-                return {"values": values(self.packages[package])}
+                # As rpcd: whoever has no session of their own sees what waits.
+                committed = "ubus_rpc_session" in arguments
+                there = self.packages if committed else {**self.packages, **self.uncommitted}
+                return {"values": values(there[package])}
+            case "uci", "changes":
+                waits = str(arguments["config"]) in self.uncommitted
+                return {"changes": [["set", "client", "enabled", "0"]] if waits else []}
+            case "session", _:
+                return {"ubus_rpc_session": "f00d"} if method == "create" else {}
             case "network.interface", "dump":
                 return {"interface": [_netifd(i) for i in self.interfaces]}
             case "service", _:

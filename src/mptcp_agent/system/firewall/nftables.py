@@ -11,9 +11,18 @@ Linux 5.9 (a TCP reset from prerouting).
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
+from collections.abc import Iterable
 
-from ...core.firewall import Counter, checked, checked_devices, nft_readback, nft_ruleset
+from ...core.firewall import (
+    Counter,
+    checked,
+    checked_devices,
+    nft_readback,
+    nft_ruleset,
+    other_redirectors,
+)
 from ...core.state import Firewall, Redirect
 from ...errors import FirewallError
 from .. import programs
@@ -129,6 +138,15 @@ class Nftables:
         except _MissingError:
             return ()
         return nft_readback.counters_in(listing) if listing else ()
+
+    def first_takers(self, devices: Iterable[str]) -> tuple[str, ...]:
+        """The chains of others that take the devices' connections before ours; see
+        ``core.firewall.other_redirectors``. Without the elements of sets, which may be many."""
+        try:
+            document = json.loads(self._run("-j", "-t", "list", "ruleset"))
+        except ValueError as error:
+            raise FirewallError(f"nft lists what is no JSON: {error}") from error
+        return other_redirectors.first_takers(document, devices)
 
     def _listing(self) -> nft_readback.Listing | None:
         try:
