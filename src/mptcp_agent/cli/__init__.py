@@ -19,6 +19,7 @@ from typing import Any
 from .. import __version__
 from ..errors import AgentError, BusError
 from . import render
+from .repeats import Repeats
 from .validation import check_generated, load_schema
 
 OBJECT = "mptcp_proxy"
@@ -73,6 +74,9 @@ def _run(options: argparse.Namespace) -> int:
     told, failed = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     told.addFilter(lambda record: record.levelno < logging.WARNING)
     failed.setLevel(logging.WARNING)
+    repeats = Repeats()
+    for handler in (told, failed):
+        handler.addFilter(repeats)
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(message)s", handlers=(told, failed)
     )
