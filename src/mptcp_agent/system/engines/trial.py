@@ -72,7 +72,7 @@ class EngineBuilds:
     ) -> None:
         self._launcher = launcher
         self._places = places
-        self._clock = clock
+        self._monotonic = clock
         self._known: dict[str, tuple[object, Build]] = {}
         self._again: dict[str, tuple[float, float]] = {}
         """What showed nothing: when it is tried again, and the pause after that."""
@@ -119,13 +119,13 @@ class EngineBuilds:
         self._known[engine.name] = (key, build)
         if kernel and build.mptcp is None:
             _, pause = self._again.get(engine.name, (0.0, AGAIN))
-            self._again[engine.name] = self._clock() + pause, min(2 * pause, SELDOM)
+            self._again[engine.name] = self._monotonic() + pause, min(2 * pause, SELDOM)
         else:
             self._again.pop(engine.name, None)
         return build
 
     def _is_due(self, build: Build) -> bool:
-        return build.engine in self._again and self._clock() >= self._again[build.engine][0]
+        return build.engine in self._again and self._monotonic() >= self._again[build.engine][0]
 
     def _which(self, program: str) -> str | None:
         return programs.find(program, self._places)
