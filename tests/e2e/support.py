@@ -211,9 +211,10 @@ class Log:
         return self._path.stat().st_mtime
 
     def changes(self) -> list[str]:
-        """The lines that tell of a change to the router."""
-        verbs = ("INFO set ", "INFO added ", "INFO removed ", "ERROR ")
-        return [line for line in self.text().splitlines() if line.startswith(verbs)]
+        """The lines that tell of a change to the router; of routes and endpoints at ``debug``."""
+        levels, verbs = ("INFO", "DEBUG"), ("set", "added", "removed")
+        starts = ("ERROR ", *(f"{level} {verb} " for level in levels for verb in verbs))
+        return [line for line in self.text().splitlines() if line.startswith(starts)]
 
 
 # --- the router -------------------------------------------------------------------------------

@@ -63,6 +63,27 @@ def test_killed_and_started_again_it_changes_nothing(net: Network, end: str) -> 
     assert leftovers(before, without_agent(router)) == []
 
 
+def test_a_second_agent_takes_over_from_one_that_procd_has_lost(net: Network) -> None:
+    """As when ujail is killed. The first leaves all in place, the second finds it so."""
+    client, lost = net.client, net.client.agent
+    assert lost
+    settle(client)
+    before, processes = without_agent(client), pids(client)
+    stream = start(net.client_host, "get", net.target, size=2 * SIZE)
+    wait_until(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+    log = Log(client)
+    client.start_agent()
+    wait_until(lambda: lost.poll() is not None, 10, "the end of the first")
+    wait_state(client, "active")
+    settle(client)
+    transfer = stream.result()
+    assert transfer.ok, transfer.report.error
+    assert f"another agent runs (process {lost.pid}); this one takes over" in log.text()
+    assert "all is left in place" in log.text()
+    assert pids(client) == processes
+    assert leftovers(before, without_agent(client)) == []
+
+
 def by_name(net: Network, hosts: str) -> Package:
     """The client's configuration with a host name for its peer; what /etc/hosts says of it, no
     other resolver can be reached."""
@@ -227,4 +248,10 @@ def test_cleanup_after_a_crash_leaves_nothing() -> None:
             for _ in range(2):
                 assert cli(router, "cleanup") == (0, "", "")
                 assert leftovers(old, snapshot(router)) == []
+        fetch(net)
+        # An agent that procd has lost is ended; it would put everything back.
+        start_agents(net)
+        for router, old in zip(net.routers, before, strict=True):
+            assert cli(router, "cleanup") == (0, "", "")
+            assert leftovers(old, snapshot(router)) == []
         fetch(net)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from e2e.support import (
     SIZE,
+    Log,
     ask,
     assert_bonded,
     endpoints,
@@ -108,6 +109,21 @@ def test_link_fails_and_returns(net: Network, fault: str) -> None:
     assert transfer.ok, f"{transfer.report.error}\n{mptcp_seen(net)}"
     assert pids(net.client) == processes
     assert_bonded(net, ["down"])
+
+
+def test_a_link_that_flaps_does_not_fill_the_log(net: Network) -> None:
+    """Each change of the WAN is one line at ``info``, and a few of the same are enough."""
+    log = Log(net.client)
+    for _ in range(15):
+        net.wires[1].carrier(False)
+        wait_until(lambda: not has(net, "10.2.2.78"), 5, "the endpoint's removal")
+        net.wires[1].carrier(True)
+        wait_until(lambda: has(net, "10.2.2.78"), 10, "the endpoint back")
+    wait_state(net.client, "active")
+    lines = [line for line in log.text().splitlines() if not line.startswith("DEBUG")]
+    assert len(lines) <= 40, "\n".join(lines)
+    for change in ("up -> down", "down -> up"):
+        assert any(f"wan wan2: {change}" in line for line in lines), "\n".join(lines)
 
 
 def test_all_links_fail(net: Network) -> None:

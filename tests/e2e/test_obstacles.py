@@ -8,6 +8,7 @@ import signal
 
 from e2e.support import (
     LIBEV,
+    SIZE,
     ask,
     assert_bonded,
     cli,
@@ -17,12 +18,14 @@ from e2e.support import (
     problem,
     reconfigure,
     redirected,
+    settle,
     start_agents,
     wait_state,
     wait_status,
 )
 from lab.snapshot import snapshot
 from lab.topology import Network
+from lab.traffic import start
 from toolkit.waiting import wait_until
 
 
@@ -95,6 +98,28 @@ def test_full_var_keeps_the_last_good_state(net: Network) -> None:
     wait_status(net.client, lambda s: s["client"]["redirect"]["port"] == 1080, "1080 again")
     wait_state(net.client, "active")
     assert_bonded(net, ["down"])
+
+
+def test_started_again_while_run_is_full_it_restarts_nothing(net: Network) -> None:
+    """What the engine can do is found out all the same; there is nothing to mend afterwards."""
+    client = net.client
+    settle(client)
+    before = pids(client)
+    stream = start(net.client_host, "get", net.target, size=3 * SIZE)
+    wait_until(lambda: net.wires[0].bytes()[1] > 1_000_000, 10, "the transfer")
+    filler = ["dd", "if=/dev/zero", "of=/var/run/filler", "bs=4k"]
+    assert "No space left" in client.run(*filler, check=False).stderr
+    client.kill_agent()
+    client.start_agent()
+    status = wait_state(client, "active")
+    settle(client)
+    assert status["problems"] == []
+    client.path("/var/run/filler").unlink()
+    ask(client, "reload")
+    settle(client)
+    transfer = stream.result()
+    assert transfer.ok, transfer.report.error
+    assert pids(client) == before
 
 
 def test_engine_missing() -> None:

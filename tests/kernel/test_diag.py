@@ -140,6 +140,18 @@ def test_a_path_that_went_silent_shows_it(pair: tuple[Namespace, Namespace]) -> 
         wait_until(lambda: all(info()), 5, "time-outs in a row are counted")
 
 
+def test_a_connection_its_process_has_closed_is_told_from_one_that_lives(two_paths: Ends) -> None:
+    """The peer still sends, nobody reads: the subflows stand as if nothing had happened."""
+    assert len(diag.mptcp_connections(two_paths.port)) == 1
+    two_paths.client.close()
+    two_paths.server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            two_paths.server.send(b"x" * 65536)
+    assert {s.state for s in subflows(remote_port=two_paths.port)} == {"established"}
+    assert diag.mptcp_connections(two_paths.port) == frozenset()
+
+
 def test_calls_are_subflows_and_what_is_not_answered(
     two_paths: Ends, pair: tuple[Namespace, Namespace]
 ) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import IO
 
 import pytest
 from toolkit.namespace import Namespace
+from toolkit.waiting import wait_until
 
-from mptcp_agent.engines import ENGINES, Build
-from mptcp_agent.system.engines import trial
-from mptcp_agent.system.engines.trial import EngineBuilds
+from mptcp_agent.engines import ENGINES, Build, Rendered
+from mptcp_agent.system.engines import on_trial, trial
+from mptcp_agent.system.engines.trial import AGAIN, EngineBuilds
+
+#: Seconds, as the impostors' looks see them.
+CLOCK = [0.0]
 
 #: Where ``make setup`` puts the tests' sing-box.
 BIN = Path(__file__).parents[2] / "build" / "bin"
@@ -21,14 +30,12 @@ Find = Callable[..., dict[str, Build]]
 
 
 @pytest.fixture
-def find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Find:
-    """Look for engines with the tests' sing-box on PATH; nothing may be left behind."""
+def find(monkeypatch: pytest.MonkeyPatch) -> Find:
+    """Look for engines with the tests' sing-box on PATH."""
     monkeypatch.setenv("PATH", str(BIN), prepend=os.pathsep)
 
     def look(*names: str, methods: Collection[str] = ("aes-128-gcm",)) -> dict[str, Build]:
-        builds = EngineBuilds(str(tmp_path / "state")).find(names or [*ENGINES], methods)
-        assert list((tmp_path / "state").iterdir()) == []
-        return builds
+        return EngineBuilds().find(names or [*ENGINES], methods)
 
     return look
 
@@ -60,8 +67,8 @@ def test_when_every_method_is_refused_mptcp_is_found_out_all_the_same(find: Find
     assert build.mptcp
 
 
-def test_with_mptcp_off_nothing_is_concluded(tmp_path: Path) -> None:
-    engines = EngineBuilds(str(tmp_path))
+def test_with_mptcp_off_nothing_is_concluded() -> None:
+    engines = EngineBuilds()
     with Namespace() as space:
         space.sh("echo 0 > /proc/sys/net/mptcp/enabled")
         before = engines.find(["shadowsocks-libev"], ["aes-128-gcm"])["shadowsocks-libev"]
@@ -92,13 +99,13 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
             path.chmod(0o755)
         for link in links:
             (directory / Path(link).name).symlink_to(link)
-        return EngineBuilds(str(tmp_path / "state"), ())
+        return EngineBuilds((), clock=lambda: CLOCK[0])
 
     return install
 
 
 #: What an unpatched 3.3.5 does on an upstream kernel: "mptcp" changes nothing.
-UNPATCHED = """sed -i 's/"mptcp": true/"mptcp": false/' $config; exec $real "$@" """
+UNPATCHED = """sed 's/"mptcp": true/"mptcp": false/' $config > $0.json; exec $real -c $0.json """
 
 
 def probe(engines: EngineBuilds, method: str = "aes-128-gcm") -> Build:
@@ -109,7 +116,7 @@ def probe(engines: EngineBuilds, method: str = "aes-128-gcm") -> Build:
 
 def test_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert EngineBuilds(str(tmp_path), ()).find([*ENGINES], ["none"]) == {}
+    assert EngineBuilds(()).find([*ENGINES], ["none"]) == {}
 
 
 def test_an_unpatched_build_runs_under_the_wrapper(
@@ -166,13 +173,12 @@ def test_a_program_that_never_listens_is_ended(
     assert "did not listen in time" in problem.message
     pids = (tmp_path / "pids").read_text().split()
     assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert list((tmp_path / "state").iterdir()) == []
 
 
 def test_the_configuration_is_for_nobody_else(
     programs: Callable[..., EngineBuilds], tmp_path: Path
 ) -> None:
-    probe(programs(f'stat -c %a $config >> {tmp_path}/modes; exec $real "$@"'))
+    probe(programs(f'stat -L -c %a $config >> {tmp_path}/modes; exec $real "$@"'))
     assert set((tmp_path / "modes").read_text().split()) == {"600"}
 
 
@@ -194,14 +200,63 @@ def test_it_is_found_out_once_until_the_program_changes(
 
 
 def test_what_could_not_be_tried_is_tried_again(
-    programs: Callable[..., EngineBuilds], tmp_path: Path
+    programs: Callable[..., EngineBuilds], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By itself, but not at every look: it costs seconds. At once when somebody asks."""
     engines = programs('exec $real "$@"')
-    state = tmp_path / "state"
-    state.write_text("a file where the directory should be")
-    (problem,) = probe(engines).problems
-    assert "could not be tried" in problem.message
-    state.unlink()
-    assert probe(engines).problems  # not at every look: it costs seconds
-    engines.forget()
-    assert not probe(engines).problems
+    program = tmp_path / "bin" / "ss-server"
+    for again in ("by itself", "asked"):
+        with monkeypatch.context() as patch:
+            patch.setattr(on_trial, "_memory", no_room)
+            engines.forget()
+            (problem,) = probe(engines).problems
+        assert "could not be tried: No space left" in problem.message
+        assert probe(engines).problems
+        if again == "asked":
+            engines.forget()
+        else:
+            CLOCK[0] += AGAIN
+        assert not probe(engines).problems
+        os.utime(program, (2, 2))
+
+
+def no_room() -> IO[str]:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("engine", ["sing-box", "shadowsocks-libev"])
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.1])
+def test_a_killed_agent_leaves_no_program_on_trial(
+    engine: str, delay: float, tmp_path: Path
+) -> None:
+    """Whenever it is killed; what the kernel does not end the next agent does. No file is left."""
+    script = (
+        "from mptcp_agent.system.engines.trial import EngineBuilds\n"
+        f"while True: EngineBuilds().find(['{engine}'], ['aes-128-gcm'])"
+    )
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    agent = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    wait_until(lambda: of_agent(agent.pid), 10, "a program on trial", 0.001)
+    time.sleep(delay)
+    agent.kill()
+    agent.wait()
+    on_trial.end_leftovers()
+    wait_until(lambda: not of_agent(agent.pid), 2, "its end")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trial_under_way_is_no_leftover() -> None:
+    command = Rendered("x", "{}", ("/bin/sh", "-c", "exec sleep 60 # $0"))
+    with on_trial.started(command) as (process, _):
+        on_trial.end_leftovers()
+        assert process.poll() is None
+
+
+def of_agent(pid: int) -> list[int]:
+    """Processes on trial by this agent, which may be gone."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"/proc/{pid}/./fd/".encode() in (directory / "cmdline").read_bytes():
+                found.append(int(directory.name))
+    return found

@@ -40,9 +40,9 @@ SO_PROTOCOL = 38  # asm-generic/socket.h
 
 
 def installed() -> dict[str, Build]:
-    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(BIN), prepend=os.pathsep)
-        return EngineBuilds(directory).find([*ENGINES], METHODS)
+        return EngineBuilds().find([*ENGINES], METHODS)
 
 
 BUILDS = installed()

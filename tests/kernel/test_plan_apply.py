@@ -41,7 +41,7 @@ from mptcp_agent.agent.machine import Machine, Observation
 from mptcp_agent.core.diff import Change, diff
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Interface
-from mptcp_agent.core.state import KERNEL_PARTS, RouterState
+from mptcp_agent.core.state import KERNEL_PARTS, RouterState, Sysctl
 
 #: The last has a dot, as VLANs have: its sysctls are spelled with slashes.
 DEVICES = {"wan1": "eth1", "wan2": "wwan0", "wan3": "eth0.2"}
@@ -358,6 +358,17 @@ def test_one_value_that_cannot_be_put_back_keeps_no_other(stage: Stage) -> None:
         )
         == []
     )
+
+
+def test_buffers_set_by_another_program_are_set_back(stage: Stage) -> None:
+    agent = Agent(stage)
+    interfaces = stage.interfaces(BRIDGE)
+    agent.reach(BRIDGE, interfaces)
+    stage.space.sh("echo '4096 16384 4194304' > /proc/sys/net/ipv4/tcp_wmem")
+    (change,) = agent.changes(BRIDGE, interfaces)
+    assert isinstance(change.item, Sysctl) and change.item.value == "4096 16384 524288"
+    agent.machine.sweep()
+    agent.close()
 
 
 def test_a_quiet_router_is_not_touched(stage: Stage) -> None:

@@ -130,12 +130,15 @@ def test_each_change_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) ->
     async def work(world: World) -> None:
         tried = await world.apply()
         assert len(caplog.messages) == len(tried)
-        assert "added mptcp endpoint 10.1.1.78 dev eth1 id 101 subflow signal" in caplog.messages
+        levels = {record.getMessage(): record.levelno for record in caplog.records}
+        endpoint = "added mptcp endpoint 10.1.1.78 dev eth1 id 101 subflow signal"
+        assert levels[endpoint] == logging.DEBUG
+        assert levels["set mptcp limits subflows 8 add_addr_accepted 8"] == logging.INFO
         caplog.clear()
         world.clock.now += 10
         assert await world.apply() == () and caplog.messages == []
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG, "mptcp_agent.agent.applier"):
         living(work)
 
 

@@ -54,7 +54,7 @@ def document(rendered: Rendered) -> object:
 def test_sing_box_client() -> None:
     rendered = SING_BOX.client(CLIENT, BUILDS["sing-box"])
     assert document(rendered) == {
-        "log": {"level": "warn", "timestamp": False},
+        "log": {"level": "fatal", "timestamp": False},
         "inbounds": [{"type": "redirect", "tag": "lan", "listen": "::", "listen_port": 1080}],
         "outbounds": [
             {
@@ -80,7 +80,7 @@ def test_sing_box_client() -> None:
 def test_sing_box_server() -> None:
     rendered = SING_BOX.server(SERVER, BUILDS["sing-box"])
     assert document(rendered) == {
-        "log": {"level": "warn", "timestamp": False},
+        "log": {"level": "fatal", "timestamp": False},
         "inbounds": [
             {
                 "type": "shadowsocks",

@@ -167,3 +167,19 @@ def test_a_buffer_limit_in_the_configuration(setting: str) -> None:
     assert found.get("net.ipv4.tcp_rmem") == expected
     small: Sections = {**BRIDGE_CLIENT, "globals": section("globals", buffers="10000")}
     assert settings(small, BRIDGE)["net.ipv4.tcp_rmem"] == "4096 10000 10000"
+
+
+@pytest.mark.parametrize("foreign", ["4096 16384 4194304", "4096 16384 65536", "1 2 3"])
+@pytest.mark.parametrize("seen", [{}, {"send_rate": 2.4e6, "receive_rate": 66e6}])
+def test_a_buffer_limit_of_another_program_does_not_stay(
+    foreign: str, seen: dict[str, float]
+) -> None:
+    """Also while the limit "stays as it was": as the agent has set it, that is."""
+    measured = Measured(**{**SEEN, **seen}) if seen else Measured()  # type: ignore[arg-type]
+    ours = {"net.ipv4.tcp_wmem": "4096 16384 524288", "net.ipv4.tcp_rmem": "4096 5242880 6291456"}
+    present = {**dict(BRIDGE.sysctls), **dict.fromkeys(ours, foreign)}
+    facts = replace(
+        BRIDGE, measured=measured, sysctls=(*present.items(),), written=(*ours.items(),)
+    )
+    found = settings(BRIDGE_CLIENT, facts)
+    assert {key: found[key] for key in ours} == ours

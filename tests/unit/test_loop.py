@@ -139,22 +139,6 @@ def test_a_flood_of_events_is_a_few_looks() -> None:
     living(work)
 
 
-def test_connections_left_on_a_dead_wan_are_joined_anew() -> None:
-    async def work(router: Router) -> None:
-        await router.becomes("active")
-        router.kernel.opens("10.1.1.78", "10.1.1.70")
-        router.cut("eth1")
-        await router.becomes("degraded")
-        router.journal.clear()
-        await until(lambda: router.done, 2)
-        endpoint = "mptcp endpoint 10.2.2.78 dev eth2 id 103 subflow"
-        assert router.done == [f"removed {endpoint}", f"added {endpoint}"]
-        await asyncio.sleep(0.1)
-        assert router.looks[-1] == "routing" and router.endpoints == {"eth2"}
-
-    living(work)
-
-
 # --- Configuration -----------------------------------------------------------------------------
 
 

@@ -70,6 +70,24 @@ def test_a_connection_is_counted_once_and_given_time() -> None:
     assert told(after(*gone)) == [], "too short to tell"
 
 
+def test_connections_that_end_are_no_evidence() -> None:
+    """Two LAN clients break a transfer off early: the kernel joins no more, and what has joined
+    goes one by one."""
+    found = BlockedWans()
+    for _ in range(10):
+        found = mptcp_blocked.update(found, (half(1), half(2)), NAMES, BOTH, ending={1, 2})
+    assert told(found) == []
+    closing = [
+        Proxied("client", t, (sock(10 * t, WAN1, "capable-remote", "fin-wait-2"),), "r7000")
+        for t in (1, 2)
+    ]
+    assert told(after(*[tuple(closing)] * 10)) == []
+
+
+def test_a_subflow_that_was_lost_is_not_one_that_never_came() -> None:
+    assert told(after((whole(1), whole(2)), *[(half(1), half(2))] * 10)) == []
+
+
 def test_a_join_under_way_is_none_yet() -> None:
     waiting = [
         tuple(half(t, sock(10 * t + 1, WAN2, "join-local", "syn-sent")) for t in range(1, 3))

@@ -73,7 +73,8 @@ class Applier:
         for change in tried:
             why = next((w for c, w in failed if c is change), None)
             if why is None:
-                log.info("%s", describe.log_line(change))
+                level = logging.DEBUG if describe.is_detail(change.item) else logging.INFO
+                log.log(level, "%s", describe.log_line(change))
             elif self.retries.is_new(change, why):
                 log.error("%s: %s", describe.label(change.item), why)
         self.retries.note(tried, {describe.log_line(c): w for c, w in failed})

@@ -49,10 +49,10 @@ def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]
     )
 
 
-def engine_builds(directory: str) -> EngineBuilds:
-    """The installed engines, to be found out; trials leave files in ``directory``."""
+def engine_builds() -> EngineBuilds:
+    """The installed engines, to be found out."""
     launcher = (sys.executable, "-I", seccomp_no_netlink.__file__)
-    return EngineBuilds(directory, launcher=launcher if seccomp_no_netlink.supported() else ())
+    return EngineBuilds(launcher=launcher if seccomp_no_netlink.supported() else ())
 
 
 def installed_engines() -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class Edge:
     ``directory`` is where the agent leaves word to the one after it."""
 
     machine: Machine = field(default_factory=Machine)
-    engines: EngineBuilds = field(default_factory=lambda: engine_builds(STATE_DIRECTORY))
+    engines: EngineBuilds = field(default_factory=engine_builds)
     kernel: Kernel = KERNEL
     events: Callable[[], NetlinkEvents] = NetlinkEvents
     resolve: Callable[[str], tuple[str, ...]] = resolve

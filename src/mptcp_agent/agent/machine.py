@@ -196,9 +196,10 @@ class Machine:
             if (value := sysctl.read(key)) is not None
         )
         memory = before.facts.memory or memory_total()
+        written = tuple(sorted(self._originals.written.items()))
         return replace(
             before,
-            facts=replace(before.facts, sysctls=values, memory=memory),
+            facts=replace(before.facts, sysctls=values, written=written, memory=memory),
             state=replace(before.state, sysctls=tuple(Sysctl(k, v) for k, v in values)),
         )
 

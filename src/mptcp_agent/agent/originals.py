@@ -23,6 +23,8 @@ class Originals:
     def __init__(self, path: str, path_manager: PathManager) -> None:
         self._path = path
         self._path_manager = path_manager
+        self.written: dict[str, str] = {}
+        """Sysctls by key, as they were set last."""
 
     def set_sysctl(self, item: Sysctl) -> None:
         present = sysctl.read(item.key)
@@ -30,6 +32,7 @@ class Originals:
             raise KernelError(f"sysctl {item.key}: this kernel does not have it")
         self._note(item.key, present)
         sysctl.write(item.key, item.value)
+        self.written[item.key] = item.value
 
     def set_limits(self, limits: Limits) -> None:
         present = self._path_manager.limits()
@@ -61,6 +64,7 @@ class Originals:
             self._path_manager.set_limits(Limits(int(subflows), int(accepted)))
         elif sysctl.read(key) is not None:  # a device may have left with its settings
             sysctl.write(key, value)
+            self.written.pop(key, None)
 
     # --- The file --------------------------------------------------------------------------
 

@@ -113,10 +113,15 @@ class Publisher:
 
     def publish(self, view: View) -> None:
         """Compare with what was told last, and tell what is new."""
+        wans = {name: (now, why) for name, now, why in verdict.wan_states(view)}
+        flipped = [n for n, (now, _) in wans.items() if now != self._wans.get(n, "unknown")]
         state, reason = verdict.judge(view)
         if state != self._state:
             self._since = self._unix()
-            self._tell("state", self._state or "", state, reason)
+            # A WAN that comes or goes has a line of its own.
+            said = bool(flipped) and {state, self._state} == {"active", "degraded"}
+            level = logging.DEBUG if said else logging.INFO
+            self._tell("state", self._state or "", state, reason, level)
             self._bus.send(f"{OBJECT}.state", {"state": state, "reason": reason})
         self._state, self._reason = state, reason
 
@@ -126,13 +131,11 @@ class Publisher:
             self._tell("peer", self._peer or "none", peer or "none", why)
         self._peer = peer
 
-        wans = {}
-        for name, now, why in verdict.wan_states(view):
-            wans[name] = now
-            if now != self._wans.get(name, "unknown"):
-                self._tell(f"wan {name}", self._wans.get(name, "unknown"), now, why)
-                self._bus.send(f"{OBJECT}.wan", {"name": name, "state": now, "reason": why})
-        self._wans = wans
+        for name in flipped:
+            now, why = wans[name]
+            self._tell(f"wan {name}", self._wans.get(name, "unknown"), now, why)
+            self._bus.send(f"{OBJECT}.wan", {"name": name, "state": now, "reason": why})
+        self._wans = {name: now for name, (now, _) in wans.items()}
 
     def publish_if_degraded(self, view: View) -> None:
         """Tell at once of a link that was lost, before the router is read back: that is so
@@ -140,9 +143,12 @@ class Publisher:
         if verdict.judge(view)[0] == "degraded":
             self.publish(view)
 
-    def _tell(self, what: str, before: str, after: str, reason: str) -> None:
+    def _tell(
+        self, what: str, before: str, after: str, reason: str, level: int = logging.INFO
+    ) -> None:
         self.history.appendleft(Event(self._unix(), what, before, after, reason))
-        log.info(
+        log.log(
+            level,
             "%s: %s%s%s",
             what,
             f"{before} -> " if before else "",

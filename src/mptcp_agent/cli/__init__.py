@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +20,10 @@ from typing import Any
 
 from .. import __version__
 from ..errors import AgentError, BusError
+from ..system import one_agent
+from ..system.engines.on_trial import end_leftovers
 from . import render
+from .repeats import Repeats
 from .validation import check_generated, load_schema
 
 OBJECT = "mptcp_proxy"
@@ -73,11 +78,29 @@ def _run(options: argparse.Namespace) -> int:
     told, failed = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     told.addFilter(lambda record: record.levelno < logging.WARNING)
     failed.setLevel(logging.WARNING)
+    repeats = Repeats()
+    for handler in (told, failed):
+        handler.addFilter(repeats)
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(message)s", handlers=(told, failed)
     )
-    asyncio.run(_agent(options.socket))
+    with _alone():
+        end_leftovers()
+        asyncio.run(_agent(options.socket))
     return 0
+
+
+def _alone() -> socket.socket:
+    """Take over from an agent that runs: it leaves all in place, and nothing is cut off."""
+    from ..agent.loop import HANDOVER
+
+    while (name := one_agent.hold()) is None:
+        if pid := one_agent.holder():
+            logging.warning("another agent runs (process %d); this one takes over", pid)
+            with contextlib.suppress(OSError):
+                Path(HANDOVER).touch()
+            one_agent.end(pid)
+    return name
 
 
 async def _agent(socket_path: str | None) -> None:
@@ -130,6 +153,12 @@ def _cleanup(options: argparse.Namespace) -> int:
 
     _needs_root()
     failed: list[str] = []
+    try:
+        if pid := one_agent.holder():  # procd has lost it, and it would put everything back
+            one_agent.end(pid)
+    except AgentError as error:
+        failed.append(str(error))
+    end_leftovers()
     machine = Machine()
     machine.release()
     bus = Bus(options.socket)

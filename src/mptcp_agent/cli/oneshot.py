@@ -21,7 +21,6 @@ from ..core.view import View
 from ..errors import AgentError, BusError, ConfigError
 from ..system import processes
 from ..system.engines.trial import EngineBuilds
-from ..system.files import STATE_DIRECTORY
 from ..system.resolver import resolve
 from ..system.ubus.bus import Bus
 from ..system.ubus.services import Running, Services
@@ -70,7 +69,7 @@ class OneShot:
         if config:
             if config.client:
                 health = Health(redirector=listens(config.client.local_port))
-            builds = find_builds(config, engines or engine_builds(STATE_DIRECTORY))
+            builds = find_builds(config, engines or engine_builds())
             capabilities = find_capabilities(config, builds, machine)
         snapshot = Snapshot(
             config=config,

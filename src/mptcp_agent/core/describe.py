@@ -6,6 +6,7 @@ A generated file is named by its path alone: its content may hold a password.
 from __future__ import annotations
 
 from .diff import Change, Item
+from .plan.sysctls import BUFFERS
 from .state import Endpoint, File, Firewall, Limits, Process, Route, Rule, Sysctl
 
 
@@ -101,6 +102,14 @@ def change_lines(change: Change) -> tuple[str, ...]:
     if change.old is None or isinstance(change.item, File):
         return (new,)
     return (f"- {line(change.old)}", new)
+
+
+def is_detail(item: Item) -> bool:
+    """One of many that change together when a WAN does, or that follows the traffic: the log
+    tells at ``info`` what it is about."""
+    return isinstance(item, Endpoint | Route | Rule) or (
+        isinstance(item, Sysctl) and item.key in BUFFERS
+    )
 
 
 def log_line(change: Change) -> str:

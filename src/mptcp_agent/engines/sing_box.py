@@ -30,11 +30,12 @@ from .base import (
     to_json,
 )
 
-#: At ``info`` sing-box writes two lines for every connection of the LAN.
+#: At ``info`` sing-box writes two lines for every connection of the LAN, and at ``error`` one for
+#: each that a destination refuses or a client breaks off. What keeps it from running is fatal.
 _LEVELS: dict[LogLevel, str] = {
-    "error": "error",
-    "warning": "warn",
-    "info": "warn",
+    "error": "fatal",
+    "warning": "fatal",
+    "info": "fatal",
     "debug": "debug",
 }
 

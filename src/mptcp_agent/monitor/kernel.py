@@ -26,6 +26,7 @@ class Kernel:
     through: Callable[[float], Awaitable[Outcome]] = probes.through
     calls: Callable[[int], list[TcpSocket]] = diag.calls
     tcp_sockets: Callable[[int, int], list[TcpSocket]] = diag.tcp_sockets
+    mptcp_connections: Callable[[int], frozenset[int]] = diag.mptcp_connections
     backlog: Callable[[int], int] = diag.backlog
     destroy: Callable[[TcpSocket], bool] = diag.destroy
     tcp_opened: Callable[[], int] = counters.tcp_opened

@@ -82,6 +82,7 @@ class Sampler:
         ]
         by_address = Counter(local for each in subflows for local in each)
         self._most_subflows.append(max(map(len, subflows), default=0))
+        usable = {w.name for w in plan.wans if any(joinable(w, e) for e in plan.state.endpoints)}
         served = [c for c in found if c.role == "server"]
         self.sampled = Sampled(
             interval=INTERVAL,
@@ -104,7 +105,8 @@ class Sampler:
                 self.sampled.blocked_wans,
                 found,
                 names_by_address(plan.wans),
-                {w.name for w in plan.wans if any(joinable(w, e) for e in plan.state.endpoints)},
+                usable,
+                self._ending(found, len(usable)),
             ),
         )
 
@@ -115,6 +117,18 @@ class Sampler:
         found = proxied(config, plan, self._kernel)
         self._none_since = None if found else now
         return found
+
+    def _ending(self, found: Iterable[connections.Proxied], paths: int) -> set[int]:
+        """Of those with fewer subflows than ``paths`` the tokens of which one end has closed;
+        none on a kernel that cannot tell."""
+        few = [c for c in found if c.role == "client" and c.token and len(c.sockets) < paths]
+        ending = {c.token for c in few}
+        try:
+            for port in {c.sockets[0].remote_port for c in few}:
+                ending -= self._kernel.mptcp_connections(port)
+        except AgentError:  # no mptcp_diag (OpenWrt: kmod-inet-mptcp-diag)
+            return set()
+        return ending
 
     def ignore_so_far(self) -> None:
         """Count MPTCP events from here on: trying out the engines made some."""

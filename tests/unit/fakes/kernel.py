@@ -61,6 +61,7 @@ class FakeKernel:
             repeated=lambda _: self._repeated,
             through=self._through,
             calls=self._calls,
+            mptcp_connections=self._mptcp_connections,
             tcp_sockets=self._tcp_sockets,
             backlog=self._backlog,
             destroy=self._destroy,
@@ -129,6 +130,9 @@ class FakeKernel:
             await asyncio.sleep(max(0.0, timeout - sent.rtt))
             return "lost"
         return sent.outcome
+
+    def _mptcp_connections(self, port: int) -> frozenset[int]:
+        return frozenset(s.subflow.token_local for s in self.sockets if s.subflow)
 
     def _calls(self, port: int) -> list[TcpSocket]:
         return [s for s in self._tcp_sockets(0, port) if s.subflow or s.state == "syn-sent"]

@@ -5,12 +5,14 @@ options. Nothing breaks then, the WAN is merely not used, and only these signs t
     missing    a connection has subflows on other WANs and never got one on this
 
 Fed with the proxied connections at an interval. What is counted of a WAN is forgotten when the
-same thing succeeds there.
+same thing succeeds there. Only a connection that lives is evidence: once one of its ends has
+closed it the kernel joins no more, while its subflows stand for up to a minute, and the peer may
+have closed one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..connections import Proxied
@@ -39,19 +41,26 @@ class BlockedWans:
     wans: Mapping[str, Count] = field(default_factory=dict)
     waiting: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """Readings for which a connection (its token) has had no subflow on a WAN."""
+    joined: frozenset[tuple[str, int]] = frozenset()
+    """WANs on which a connection that still is has had a subflow."""
     seen: frozenset[int] = frozenset()
     """Cookies of the sockets of the last reading."""
 
 
 def update(
-    before: BlockedWans, found: Iterable[Proxied], names: Mapping[str, str], usable: Iterable[str]
+    before: BlockedWans,
+    found: Iterable[Proxied],
+    names: Mapping[str, str],
+    usable: Iterable[str],
+    ending: Collection[int] = (),
 ) -> BlockedWans:
     """``names`` are the WANs by their addresses; ``usable`` those which have an endpoint and
-    are not down."""
+    are not down; ``ending`` the tokens of connections that one of their ends has closed."""
     clients = [c for c in found if c.role == "client"]
     usable = set(usable)
     wans = {name: count for name, count in before.wans.items() if name in usable}
     waiting: dict[tuple[str, int], int] = {}
+    joined_on: set[tuple[str, int]] = set()
 
     for connection in clients:
         new = [s for s in connection.sockets if s.cookie not in before.seen]
@@ -66,15 +75,19 @@ def update(
                 joined = sock.subflow is not None and sock.subflow.join
                 success = {"missing": 0} if joined else {"fallbacks": 0}
                 wans[name] = replace(wans[name], **success)
-        used = {names.get(s.local) for s in connection.sockets if _complete(s)}
-        for name in usable - used if used else ():
-            key = (name, connection.token)
+        token = connection.token
+        used = {names.get(s.local, "") for s in connection.sockets if _complete(s)}
+        had = {(name, token) for name in usable} & before.joined
+        joined_on |= had | {(name, token) for name in used}
+        lives = token not in ending and any(s.state == "established" for s in connection.sockets)
+        for name in usable - used - {n for n, _ in had} if lives else ():
+            key = (name, token)
             waiting[key] = before.waiting.get(key, 0) + 1
             if waiting[key] == PATIENCE:
                 old = wans.get(name, Count())
                 wans[name] = replace(old, missing=old.missing + 1)
     seen = frozenset(s.cookie for c in clients for s in c.sockets if _complete(s))
-    return BlockedWans(wans, waiting, seen)
+    return BlockedWans(wans, waiting, frozenset(joined_on), seen)
 
 
 def _complete(sock: TcpSocket) -> bool:

@@ -65,6 +65,8 @@ class Facts:
     formerly: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     """Sysctls of interest that exist here, with their present values."""
+    written: tuple[tuple[str, str], ...] = ()
+    """What this agent has set sysctls to last: another value is somebody else's."""
     memory: int = 0
     """MemTotal in bytes; 0 = unknown."""
     measured: Measured = field(default_factory=Measured)
@@ -80,3 +82,7 @@ class Facts:
 
     def sysctl(self, key: str) -> str | None:
         return next((v for k, v in self.sysctls if k == key), None)
+
+    def sysctl_of_ours(self, key: str) -> str | None:
+        """The value the agent has given it last, or the present one where it has given none."""
+        return next((v for k, v in self.written if k == key), self.sysctl(key))

@@ -21,7 +21,7 @@ from ..state import Backend, Limits, Process, RouterState
 from . import routing
 from .firewall import Mode, firewall, lan_devices
 from .peers import PeerAddresses, choose, resolve, used_families, with_address_in_use
-from .proxies import Proxies, proxies, runnable, running_choice
+from .proxies import Proxies, as_running, proxies, runnable, running_choice
 from .sysctls import sysctls
 
 #: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
@@ -55,9 +55,10 @@ def plan(snapshot: Snapshot) -> Plan:
         return Plan(wans=wans)
     peers = resolve(config.client_peers, facts)
     builds, directory = capabilities.builds, capabilities.directory
-    in_use = snapshot.in_use
+    in_use, running = snapshot.in_use, observed.processes
+    builds = as_running(config, facts, peers, in_use, builds, directory, running)
     if in_use is None:
-        in_use = running_choice(config, facts, peers, builds, directory, observed.processes)
+        in_use = running_choice(config, facts, peers, builds, directory, running)
     peers = with_address_in_use(peers, in_use, facts, health)
     choice = choose(peers, wans, health, in_use, snapshot.recovering)
     configured = choice or _fallback(peers, in_use)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import cast
 
 from ...engines import (
@@ -98,6 +98,39 @@ def running_choice(
         if any(p.name == "client" and p.digest in digests for p in found.processes):
             return choice
     return None
+
+
+def as_running(
+    config: Config,
+    facts: Facts,
+    peers: Iterable[PeerAddresses],
+    in_use: Choice | None,
+    builds: Mapping[str, Build],
+    directory: str,
+    running: tuple[Process, ...],
+) -> Mapping[str, Build]:
+    """The builds, of which one that could not be tried is taken for what the running processes
+    were started for: not to know it is no reason to end their connections."""
+    untried = {name: build for name, build in builds.items() if build.mptcp is None}
+    most, best = 0, builds
+    for guess in _guesses(config, running) if untried and running else ():
+        guessed = {**builds, **{name: guess(build) for name, build in untried.items()}}
+        choice = in_use or running_choice(config, facts, peers, guessed, directory, running)
+        alike = set(running) & {*proxies(config, facts, choice, guessed, directory).processes}
+        if len(alike) > most:
+            most, best = len(alike), guessed
+    return best
+
+
+def _guesses(config: Config, running: tuple[Process, ...]) -> Iterable[Callable[[Build], Build]]:
+    """What a trial finds out and a process shows: a method that hangs, the wrapper."""
+    methods = {p.method for p in config.client_peers}
+    wrapper = next((p.command[0] for p in running if p.command[1:2] == ("run",)), None)
+    return (
+        lambda build: build,
+        lambda build: replace(build, hangs=frozenset((m, False) for m in methods)),
+        lambda build: replace(build, mptcp=False, mptcpize=wrapper),
+    )
 
 
 def runnable(

@@ -58,7 +58,9 @@ def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:
     if config.globals.buffers == "off":
         return
     for key, wanted in BUFFERS.items():
-        present = buffer_values(facts, key)
+        # From what the agent has made of it: a value that another program has set under traffic
+        # is no reason to keep it.
+        present = _values(facts.sysctl_of_ours(key)) if facts.sysctl(key) else None
         if present is not None:
             # Planned also where it is so already: the agent may have set it, and what it has
             # set and no longer plans is put back.
@@ -68,7 +70,11 @@ def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:
 
 def buffer_values(facts: Facts, key: str) -> buffers.Values | None:
     """The present (least, start, most) of tcp_rmem or tcp_wmem in bytes; None: not known."""
-    present = (facts.sysctl(key) or "").split()
+    return _values(facts.sysctl(key))
+
+
+def _values(text: str | None) -> buffers.Values | None:
+    present = (text or "").split()
     if len(present) != 3 or not all(p.isdigit() for p in present):
         return None
     low, start, most = map(int, present)

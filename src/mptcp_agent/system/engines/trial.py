@@ -15,9 +15,8 @@ import os
 import re
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -26,6 +25,7 @@ from ...core.problem import Problem
 from ...engines import ENGINES, Build, ClientSettings, Engine, Rendered, ServerSettings
 from ...engines.base import KEY_BYTES
 from .. import programs
+from . import on_trial
 
 #: Seconds a program may take to listen: a large one on slow flash and a busy router needs several.
 PATIENCE = 8.0
@@ -33,6 +33,10 @@ PATIENCE = 8.0
 #: Seconds in which a redirector has to call the peer by itself, or as long as it took to start.
 #: sing-box 1.12 takes 0.3.
 PROMPT = 0.8
+
+#: Seconds until what showed nothing is tried again, doubled each time up to the longest: a busy
+#: moment passes, a program that is broken costs ``PATIENCE`` each time.
+AGAIN, SELDOM = 20.0, 3600.0
 
 #: Known to every engine; tried where a section's own method says nothing about MPTCP.
 _COMMON_METHOD = "aes-128-gcm"
@@ -56,20 +60,22 @@ class _Seen:
 class EngineBuilds:
     """Finds engines and keeps what was found out until their programs change.
 
-    ``directory`` takes the trials' configuration files; ``launcher`` is how to start a program
+    What could not be tried is tried again, each time later. ``launcher`` is how to start a program
     deaf to netlink events (``Build``), which trials do without. Blocking: a trial takes 0.1 to 2 s.
     """
 
     def __init__(
         self,
-        directory: str,
         places: tuple[str, ...] = programs.PLACES,
         launcher: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._directory = directory
         self._launcher = launcher
         self._places = places
+        self._monotonic = clock
         self._known: dict[str, tuple[object, Build]] = {}
+        self._again: dict[str, tuple[float, float]] = {}
+        """What showed nothing: when it is tried again, and the pause after that."""
 
     def find(self, names: Collection[str], methods: Collection[str]) -> dict[str, Build]:
         """The installed ones among these engines, tried with these methods."""
@@ -83,6 +89,7 @@ class EngineBuilds:
             for name, (key, build) in self._known.items()
             if build.mptcp is not None and not build.problems
         }
+        self._again = {}
 
     def probe(self, engine: Engine, methods: Collection[str]) -> Build | None:
         """What this engine's build can do; None = not installed."""
@@ -94,7 +101,7 @@ class EngineBuilds:
         kernel = _kernel_speaks_mptcp()
         key = (kernel, frozenset(methods), *map(_identity, (client, server, wrapper)))
         known = self._known.get(engine.name)
-        if known and known[0] == key:
+        if known and known[0] == key and not self._is_due(known[1]):
             return known[1]
         build = Build(engine.name, client, server, _version(engine, client or server or ""))
         try:
@@ -104,13 +111,21 @@ class EngineBuilds:
             problem = Problem(
                 f"engine {engine.name}",
                 f"could not be tried: {error.strerror or error}",
-                f"is {self._directory} writable, and has it space left?",
+                "it is tried again, each time later",
                 "warning",
             )
             build = replace(build, problems=(problem,))
         build = replace(build, launcher=self._launcher)
         self._known[engine.name] = (key, build)
+        if kernel and build.mptcp is None:
+            _, pause = self._again.get(engine.name, (0.0, AGAIN))
+            self._again[engine.name] = self._monotonic() + pause, min(2 * pause, SELDOM)
+        else:
+            self._again.pop(engine.name, None)
         return build
+
+    def _is_due(self, build: Build) -> bool:
+        return build.engine in self._again and self._monotonic() >= self._again[build.engine][0]
 
     def _which(self, program: str) -> str | None:
         return programs.find(program, self._places)
@@ -207,27 +222,9 @@ class EngineBuilds:
 
     @contextlib.contextmanager
     def _started(self, rendered: Rendered) -> Iterator[_Program]:
-        """The program running; ended, and its file removed, when the block is left."""
-        directory = Path(self._directory)
-        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        with (
-            tempfile.NamedTemporaryFile("w", prefix="trial-", dir=directory) as config,
-            tempfile.TemporaryFile("a+", dir=directory, errors="replace") as output,
-        ):
-            config.write(rendered.config)  # NamedTemporaryFile's mode is 0600
-            config.flush()
-            process = subprocess.Popen(
-                rendered.command(config.name),
-                env=programs.environment(**dict(rendered.environment)),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-            try:
-                yield _Program(process, output)
-            finally:
-                _end(process)
+        """The program running; ended when the block is left."""
+        with on_trial.started(rendered) as (process, output):
+            yield _Program(process, output)
 
 
 @dataclass(frozen=True)
@@ -295,15 +292,6 @@ class _Peer:
 
     def speaks_mptcp(self) -> bool:
         return self._connection is not None and _speaks_mptcp(self._connection)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(0.5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _speaks_mptcp(connection: socket.socket) -> bool:

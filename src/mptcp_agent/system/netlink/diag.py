@@ -20,6 +20,7 @@ from .diag_messages import (
     SOCKET_ID_REST,
     STATES,
     tcp_socket,
+    token,
     waiting,
 )
 from .framing import HEADER, messages
@@ -35,6 +36,11 @@ _SOCK_DIAG_BY_FAMILY, _SOCK_DESTROY = 20, 21
 _WANTED = struct.Struct("=BBBxI")
 _EXTENSIONS = 1 << (2 - 1)  # INET_DIAG_INFO; details of the ULP come unasked, to root
 _NO_COOKIE = 0xFFFFFFFFFFFFFFFF
+
+_IPPROTO_MPTCP = 262
+#: The protocol as an attribute, because 262 does not fit into its byte (Linux 5.9).
+_PROTOCOL = struct.Struct("=HHI")
+_INET_DIAG_REQ_PROTOCOL = 3
 
 _CONVERSING = sum(
     1 << number
@@ -61,6 +67,14 @@ def calls(remote_port: int) -> list[TcpSocket]:
         for message in _both_families(0, remote_port)
         if message[1] == _SYN_SENT or b"mptcp" in message[MESSAGE_SIZE:]
     ]
+
+
+def mptcp_connections(remote_port: int) -> frozenset[int]:
+    """Tokens of the established MPTCP connections to a port, those without any subflow left
+    included, which no TCP socket shows. Raises KernelError. About 5 µs per connection."""
+    established = 1 << STATES.index("established")
+    found = _both_families(0, remote_port, established, _IPPROTO_MPTCP)
+    return frozenset(token(message) for message in found)
 
 
 def backlog(port: int) -> int:
@@ -93,16 +107,22 @@ def destroy(target: TcpSocket) -> bool:
 # --- Asking ---------------------------------------------------------------------------------
 
 
-def _both_families(local_port: int, remote_port: int, states: int = _CONVERSING) -> Iterator[bytes]:
+def _both_families(
+    local_port: int,
+    remote_port: int,
+    states: int = _CONVERSING,
+    protocol: int = socket.IPPROTO_TCP,
+) -> Iterator[bytes]:
     ids = SOCKET_ID.pack(local_port, remote_port, b"", b"") + SOCKET_ID_REST.pack(0, _NO_COOKIE)
+    attribute = _PROTOCOL.pack(_PROTOCOL.size, _INET_DIAG_REQ_PROTOCOL, protocol)
     for version in (socket.AF_INET, socket.AF_INET6):
-        wanted = _WANTED.pack(version, socket.IPPROTO_TCP, _EXTENSIONS, states)
+        wanted = _WANTED.pack(version, protocol & 0xFF, _EXTENSIONS, states)
         try:
-            for message in _ask(_SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, wanted + ids):
+            for message in _ask(_SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, wanted + ids + attribute):
                 if len(message) >= MESSAGE_SIZE:
                     yield message
         except OSError as error:
-            raise KernelError(f"listing TCP sockets: {_reason(error)}") from error
+            raise KernelError(f"listing sockets: {_reason(error)}") from error
 
 
 def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:

@@ -74,6 +74,11 @@ def tcp_socket(message: bytes) -> TcpSocket:
     )
 
 
+def token(message: bytes) -> int:
+    """Of an MPTCP socket: the local token of its connection (struct mptcp_info, linux/mptcp.h)."""
+    return _Fields(attributes(message[MESSAGE_SIZE:]).get(_INET_DIAG_INFO, b"")).u32(12)
+
+
 def waiting(message: bytes) -> int:
     """Of a listening socket: connections waiting to be accepted (sk_ack_backlog)."""
     return _Fields(message).u32(_RQUEUE_AT)
