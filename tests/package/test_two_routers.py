@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from e2e.support import assert_bonded
-from lab.paths import SING_BOX, TOP
+from lab.paths import SING_BOXES, TOP
 from lab.router import Router
 from lab.topology import Interface, Network, add_firewall, add_lan, open_network
 from lab.traffic import WAYS, TalkServer, Way, start
@@ -34,19 +36,26 @@ def package(router: str, name: str) -> Package:
 
 
 def values(router: str, name: str) -> dict[str, dict[str, object]]:
-    """As `ubus call uci get` would give it."""
-    sections = package(router, name).sections.values()
-    return {
-        s.name: {".type": s.type, ".name": s.name, ".index": i, **s.options}
-        for i, s in enumerate(sections)
-    }
+    return uci_values(package(router, name))
 
 
 def configuration(router: str) -> Config:
+    return understood(values(router, "mptcp-proxy"))
+
+
+def understood(sections: dict[str, dict[str, object]]) -> Config:
     schema = json.loads((TOP / "schema/mptcp-proxy.schema.json").read_text())
-    config, problems = reader.read(values(router, "mptcp-proxy"), schema)
+    config, problems = reader.read(sections, schema)
     assert problems == ()
     return config
+
+
+def uci_values(package: Package) -> dict[str, dict[str, object]]:
+    """As `ubus call uci get` would give it."""
+    return {
+        s.name: {".type": s.type, ".name": s.name, ".index": i, **s.options}
+        for i, s in enumerate(package.sections.values())
+    }
 
 
 def lease(interface: str) -> ipaddress.IPv4Interface:
@@ -123,6 +132,23 @@ def test_the_routers_agree() -> None:
         assert any(lease(wan).ip in network for network in allowed)
 
 
+def test_the_example_of_the_package_is_the_guide() -> None:
+    """So that what is shown to work for the one is shown for the other."""
+    text = (TOP / "files/mptcp-proxy.config").read_text()
+    sections = uci_values(parse("mptcp-proxy", text))
+    example, client = understood(sections), configuration("r7800")
+    assert not example.globals.enabled and not example.server
+    assert (example.peers, example.client) == (client.peers, client.client)
+    sections["server"]["enabled"] = "1"
+    assert understood(sections).server == configuration("r7000").server
+
+
+def test_the_assistant_begins_with_the_method_of_the_guide() -> None:
+    ciphers = TOP / "luci-app-mptcp-proxy/htdocs/luci-static/resources/mptcp-proxy/ciphers.js"
+    (method,) = re.findall(r"^const RECOMMENDED = '(.*)';", ciphers.read_text(), re.MULTILINE)
+    assert method == configuration("r7800").peers[0].method
+
+
 def test_the_page_shows_the_files() -> None:
     page = (TOP / "docs/two-routers.md").read_text()
     for path in sorted(DOCS.rglob("*")):
@@ -159,10 +185,9 @@ def bring_up(router: Router, name: str, lan: Interface) -> list[Interface]:
     return found
 
 
-@pytest.fixture(scope="module")
-def documented_net() -> Iterator[Network]:
-    """Two routers that read the documents' files."""
-    assert SING_BOX.exists(), "sing-box is missing: run `make setup`"
+@pytest.fixture(scope="module", params=[v for v, p in SING_BOXES.items() if p.exists()])
+def documented_net(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """Two routers that read the documents' files, with a sing-box their feed can have."""
     with open_network("r7800", "r7000", "pc78", "pc70") as network:
         for number in (1, 2):
             ends = [(r, f"br-wan{number}") for r in network.routers]
@@ -175,7 +200,7 @@ def documented_net() -> Iterator[Network]:
         add_lan(network.server, network.server_host, "192.168.70", "fd00:70")
         masquerade = {"r7800": ["br-wan1", "br-wan2"], "r7000": []}
         for router, name, lan in zip(network.routers, ROUTERS, lans, strict=True):
-            router.install_sing_box()
+            router.install_sing_box(SING_BOXES[request.param])
             bring_up(router, name, lan)
             add_firewall(router, masquerade[name])
             router.start_openwrt()
@@ -191,6 +216,23 @@ def test_one_stream_over_both_links(documented_net: Network, way: Way) -> None:
     assert_bonded(documented_net, [way], "192.168.70.107")
 
 
+def test_servers_that_speak_first_are_heard(documented_net: Network) -> None:
+    """Mail, SSH, FTP: the client waits for the server's greeting."""
+    with documented_net.server_host.namespace:
+        listener = socket.create_server(("192.168.70.107", 0))
+    with documented_net.client_host.namespace:
+        connection = socket.socket()
+    with listener, connection:
+        for one in (listener, connection):
+            one.settimeout(5)
+        connection.connect(listener.getsockname())
+        accepted, caller = listener.accept()
+        with accepted:
+            assert caller[0] == "192.168.70.1", "not by the proxy"
+            accepted.sendall(b"220 ready")
+            assert connection.recv(9) == b"220 ready"
+
+
 def test_without_the_proxy_the_lan_still_gets_there(documented_net: Network) -> None:
     text = (DOCS / "r7800/mptcp-proxy").read_text()
     documented_net.client.write_config("mptcp-proxy", text.replace("enabled '1'", "enabled '0'", 1))
@@ -203,7 +245,7 @@ def test_without_the_proxy_the_lan_still_gets_there(documented_net: Network) -> 
     documented_net.client.wait_state("active")
 
 
-def test_check_has_nothing_to_mend(documented_net: Network) -> None:
+def test_check_has_nothing_to_mend_but_the_password(documented_net: Network) -> None:
     def complaints() -> list[tuple[str, str]]:
         return [
             (router.role, row["message"])
@@ -212,4 +254,7 @@ def test_check_has_nothing_to_mend(documented_net: Network) -> None:
             if row["result"] == "failed" or "firewall" in row["message"]
         ]
 
+    for router in documented_net.routers:
+        rows = router.ubus("mptcp_proxy", "check")["checks"]
+        assert [row["result"] for row in rows if "the example's" in row["message"]] == ["warning"]
     wait_until(lambda: not complaints(), 10, lambda: f"no complaint: {complaints()}", interval=0.2)

@@ -322,6 +322,15 @@ def test_what_is_right_is_no_problem(name: str) -> None:
             assert engine.problems(settings, build, WHERE) == ()
 
 
+@pytest.mark.parametrize("settings", [CLIENT, SERVER])
+def test_the_password_of_the_example_is_warned_of(
+    settings: ClientSettings | ServerSettings,
+) -> None:
+    settings = replace(settings, password="change-me")
+    (problem,) = SING_BOX.problems(settings, BUILDS["sing-box"], WHERE)
+    assert problem.severity == "warning" and "everybody knows" in problem.message
+
+
 def test_identity_keys_are_for_clients() -> None:
     """A client of a server with many users has keys joined by colons (SIP022-2)."""
     keys = {"method": "2022-blake3-aes-128-gcm", "password": f"{KEY_16}:{KEY_16}"}

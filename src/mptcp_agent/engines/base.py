@@ -44,6 +44,9 @@ AEAD_2022 = tuple(KEY_BYTES)
 #: Methods that accept several keys joined by colons: identity headers (SIP022-2).
 IDENTITY_KEYS = {"2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm"}
 
+#: What the package's example and the two-router guide have in place of a password.
+EXAMPLE_PASSWORD = "change-me"
+
 #: Who runs the proxies. A redirector behind REDIRECT needs no privilege at all.
 UNPRIVILEGED_USER = "nobody"
 
@@ -227,7 +230,7 @@ class Engine(ABC):
                 f"{section}.method",
                 f"with method {method}, {self.name} {build.version} waits for the LAN client's "
                 "first bytes: connections in which the server speaks first (mail, FTP) hang",
-                "use aes-128-gcm and a password on both routers",
+                "use chacha20-ietf-poly1305 and a password on both routers",
                 "warning",
             )
 
@@ -240,6 +243,13 @@ def password_problems(settings: Settings, section: str) -> Iterable[Problem]:
     if not password:
         yield Problem(where, f"missing, and the method is {method}", "set the server's password")
         return
+    if password == EXAMPLE_PASSWORD:
+        yield Problem(
+            where,
+            "is still the example's, which everybody knows",
+            "make one for both routers with: head -c 18 /dev/urandom | base64",
+            "warning",
+        )
     if not password.isprintable() or not _is_utf8(password):
         yield Problem(where, "holds characters that are not text", "use letters and digits")
         return
