@@ -14,6 +14,7 @@ from unit.fakes.router import Router, kind_of, living
 
 from mptcp_agent.agent import loop
 from mptcp_agent.agent.applier import Applier
+from mptcp_agent.agent.machine import Observation
 from mptcp_agent.agent.publisher import Publisher
 from mptcp_agent.agent.snapshots import Snapshots
 from mptcp_agent.core.plan import Plan, plan
@@ -101,6 +102,27 @@ def test_what_the_lan_meets_is_told_after_it_was_read_back() -> None:
     living(work)
 
 
+def test_a_router_that_never_rests_is_told_of_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(router: Router) -> None:
+        await router.becomes("active")
+        look, links = router.machine.observe, router.machine.facts.links
+        dark = tuple(replace(x, carrier=x.name == "br-lan") for x in links)
+
+        def other_each_time(*arguments: Any) -> Observation:
+            facts = router.machine.facts
+            router.machine.facts = replace(facts, links=dark if facts.links == links else links)
+            router.events.put(Part.LINKS)
+            return look(*arguments)
+
+        monkeypatch.setattr(router.machine, "observe", other_each_time)
+        router.events.put(Part.LINKS)
+        await router.becomes("bypassed", 2)
+
+    living(work)
+
+
 def test_a_link_that_is_back_is_used_again() -> None:
     async def work(router: Router) -> None:
         await router.becomes("active")
@@ -146,9 +168,11 @@ def test_what_a_reload_would_do_is_shown_and_not_done() -> None:
     async def work(router: Router) -> None:
         await router.becomes("active")
         router.journal.clear()
-        router.bus.packages["mptcp-proxy"] = FAST_OPEN
-        shown = router.bus.handlers["mptcp_proxy"]["plan"]()["changes"]
-        assert isinstance(shown, list) and {c["kind"] for c in shown} >= {"file", "process"}
+        bad = {"wan9": section("wan", interface="wan9", role="main")}
+        router.bus.packages["mptcp-proxy"] = {**FAST_OPEN, **bad}
+        shown: Any = router.bus.handlers["mptcp_proxy"]["plan"]()
+        assert {c["kind"] for c in shown["changes"]} >= {"file", "process"}
+        assert "mptcp-proxy.wan9.role" in str(shown["problems"])
         await asyncio.sleep(5)
         assert router.done == []
 

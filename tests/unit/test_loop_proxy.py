@@ -136,3 +136,15 @@ def test_a_reload_finds_what_was_installed_meanwhile() -> None:
         assert await router.becomes("active") < 3
 
     living(work, start=False)
+
+
+def test_what_the_trials_did_to_the_counters_is_not_counted() -> None:
+    async def work(router: Router) -> None:
+        router.kernel.counters = {"MPCapableFallbackACK": 3}
+        router.start()
+        await router.becomes("active")
+        router.kernel.counters = {"MPCapableFallbackACK": 4}
+        await asyncio.sleep(4)
+        assert router.status()["mptcp"]["counters"] == {"MPCapableFallbackACK": 1}
+
+    living(work, start=False)
