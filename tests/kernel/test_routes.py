@@ -12,7 +12,7 @@ from kernel.support import cost
 from toolkit.namespace import Namespace
 from toolkit.waiting import wait_until
 
-from mptcp_agent.core.network import Link
+from mptcp_agent.core.network import AddressFlag, Link
 from mptcp_agent.core.state import Route, Rule
 from mptcp_agent.errors import KernelError
 from mptcp_agent.system.netlink.routes import Routing
@@ -44,12 +44,16 @@ RULES = [
     Rule(700, 4, TABLE, sport=8388),
     Rule(710, 4, TABLE, oif="wan1"),
     Rule(710, 4, TABLE, oif="not-there-yet"),
+    Rule(710, 4, TABLE, oif="wan1", suppress=0),
+    Rule(711, 4, 254, oif="wan1", suppress=1),
     Rule(720, 4, TABLE, source="10.1.1.1/32"),
     Rule(730, 4, 10900, destination="203.0.113.70/32", iif="lo"),
     Rule(730, 4, 10900, destination="203.0.113.0/24", iif="lo", oif="wan1"),
     Rule(700, 6, TABLE, source="2001:db8:1::1/128", sport=8388),
     Rule(710, 6, TABLE, oif="wan1"),
     Rule(720, 6, TABLE, source="2001:db8:1::1/128"),
+    Rule(720, 6, TABLE, source="2001:db8:1::1/128", suppress=0),
+    Rule(721, 6, 254, source="2001:db8:1::1/128", suppress=4),
     Rule(730, 6, 10900, destination="2001:db8:70::/48", iif="lo"),
 ]
 
@@ -258,8 +262,21 @@ def test_links_and_addresses(client: Namespace) -> None:
     assert (links["wan1"].up, links["wan1"].carrier) == (True, True)
     assert (links["wan2"].up, links["wan2"].carrier) == (False, False)
     addresses = dict(routing.addresses())
-    assert addresses["wan1"] == ("10.1.1.1/24", "100.64.3.3/32", "2001:db8:1::1/64")
-    assert "2001:db8:6::6/64" not in addresses.get("wan2", ())
+    permanent: frozenset[AddressFlag] = frozenset({"permanent"})
+    assert [(str(a), a.scope, a.flags) for a in addresses["wan1"] if a.address[:4] != "fe80"] == [
+        ("169.254.7.7/16", "link", permanent),
+        ("10.1.1.1/24", "global", permanent),
+        ("100.64.3.3/32", "global", permanent),
+        # The newest first, as RFC 6724 leaves it to the implementation.
+        ("2001:db8:5::5/64", "global", permanent | {"deprecated"}),
+        ("2001:db8:1::1/64", "global", permanent),
+    ]
+    (tentative,) = [a for a in addresses["wan2"] if a.address == "2001:db8:6::6"]
+    assert tentative.flags == permanent | {"tentative"}
+    assert {(str(a), a.scope) for a in addresses["lo"]} == {
+        ("127.0.0.1/8", "host"),
+        ("::1/128", "host"),
+    }
 
 
 def test_carrier_loss_is_seen(pair: tuple[Namespace, Namespace]) -> None:

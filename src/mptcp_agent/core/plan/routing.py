@@ -5,6 +5,11 @@ WAN wherever it is going. The first subflow of a connection has no address yet: 
 sends it over the best WAN, and moves when that WAN fails. Later packets of the connection
 carry the WAN's address, so moving that table never moves a running subflow.
 
+What main has a more specific route for than a default stays as main says, also for what comes
+from a WAN's address: main is looked up before the WAN's default, as it is at that moment, and not
+copied. The peers are excepted, and have routes of their own in each WAN's table: main may well
+have one for the end of a VPN that is on the same machine, and a subflow stays on its WAN.
+
 A server answers from the address the client spoke to, which may belong to another WAN than
 the client's link (the client's second WAN joins to the server's first address). So replies to
 a client on a WAN's own network go out by that WAN, whatever their source.
@@ -13,30 +18,40 @@ a client on a WAN's own network go out by that WAN, whatever their source.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from ..config import Config
 from ..health import Health
-from ..network import Facts
-from ..network.wans import WanAddress, WanLink
+from ..network import DEFAULT_LENGTH, Facts
+from ..network.topology import WanAddress
+from ..network.wans import WanLink
 from ..state import (
     ENDPOINT_IDS,
     PRIORITY_ADDRESS,
     PRIORITY_DEVICE,
     PRIORITY_PEER,
     PRIORITY_SERVER_REPLY,
+    TABLE_MAIN,
     TABLE_PEERS,
     Endpoint,
     EndpointFlag,
     Family,
+    Limits,
     Route,
     Rule,
     family,
 )
-from .peers import PeerAddresses, failed_wans, usable_wans, used_families
+from .peers import (
+    FAMILIES,
+    PeerAddresses,
+    failed_wans,
+    usable_wans,
+    used_families,
+    wan_families,
+)
 
 #: Endpoints the kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp/protocol.h.
 MAX_ENDPOINTS = 8
-FAMILIES: tuple[Family, Family] = (4, 6)
 
 
 def routes(
@@ -44,8 +59,10 @@ def routes(
     networks: Iterable[str],
     peers: Iterable[PeerAddresses],
     health: Health,
+    families: tuple[Family, ...] = (),
 ) -> tuple[Route, ...]:
-    """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow."""
+    """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow,
+    ``families`` those of subflows that the client's connections take."""
     wans, networks = tuple(wans), tuple(networks)
     # Each address with all addresses of the peer it belongs to.
     siblings: dict[str, tuple[str, ...]] = {}
@@ -60,6 +77,9 @@ def routes(
     for address, same_peer in siblings.items():
         # With every path down the first one stays: silence is not improved by no route.
         best = usable_wans(wans, health, address) or usable_wans(wans, Health(), address)
+        if family(address) in families[1:]:
+            # An address that is joined after it was announced: over a WAN that has no other way.
+            best.sort(key=lambda w: family(address) not in wan_families(w, families))
         if best:
             found.append(_route_to(address, best[0], TABLE_PEERS, same_peer))
     return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
@@ -71,18 +91,23 @@ def _wan_table(
     networks: Iterable[str],
     siblings: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Route]:
+    for address, same_peer in siblings.items():
+        if family(address) == own.family and not own.holds(address):
+            yield _route_to(address, wan, wan.table, same_peer)
+    hosts = {_host(address) for address in siblings}
     for network in networks:
-        if family(network) == own.family and network != own.network:
+        if family(network) == own.family and network != own.network and network not in hosts:
             yield Route(wan.table, network, type="throw")
     if own.network != own.host:
         yield Route(wan.table, own.network, device=wan.device, source=own.address)
     if own.gateway:
         default = "::/0" if own.family == 6 else "0.0.0.0/0"
         yield Route(wan.table, default, device=wan.device, gateway=own.gateway, source=own.address)
-        return
-    for address, same_peer in siblings.items():
-        if family(address) == own.family and not own.holds(address):
-            yield _route_to(address, wan, wan.table, same_peer)
+
+
+def _host(address: str) -> str:
+    """The address as a network of one."""
+    return f"{address}/{128 if family(address) == 6 else 32}"
 
 
 def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]) -> Route:
@@ -90,11 +115,10 @@ def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]
     the same peer on that link; else the address itself, on-link."""
     own = wan.address(family(address))
     assert own is not None
-    host = f"{address}/{128 if own.family == 6 else 32}"
     gateway = own.gateway or next((a for a in same_peer if own.holds(a)), None)
     if own.holds(address):
         gateway = None
-    return Route(table, host, device=wan.device, gateway=gateway, source=own.address)
+    return Route(table, _host(address), device=wan.device, gateway=gateway, source=own.address)
 
 
 def rules(
@@ -105,8 +129,8 @@ def rules(
         if not wan.in_use:
             continue
         for own in wan.addresses:
-            found.append(Rule(PRIORITY_DEVICE, own.family, wan.table, oif=wan.device))
-            found.append(Rule(PRIORITY_ADDRESS, own.family, wan.table, source=own.host))
+            found += _to_wan(PRIORITY_DEVICE, wan, own, oif=wan.device)
+            found += _to_wan(PRIORITY_ADDRESS, wan, own, source=own.host)
             if config.server and own.network != own.host:
                 found.append(
                     Rule(
@@ -119,22 +143,57 @@ def rules(
                     )
                 )
     for address in dict.fromkeys(a for p in peers for a in p.addresses):
-        host = f"{address}/{128 if family(address) == 6 else 32}"
-        found.append(Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=host, iif="lo"))
+        to_peer = Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=_host(address))
+        found.append(replace(to_peer, iif="lo"))
     return tuple(sorted(set(found), key=_rule_order))
+
+
+def _to_wan(
+    priority: int,
+    wan: WanLink,
+    own: WanAddress,
+    *,
+    source: str | None = None,
+    oif: str | None = None,
+) -> Iterator[Rule]:
+    """The WAN's table with main's more specific routes before its default."""
+    table = Rule(priority, own.family, wan.table, source=source, oif=oif)
+    yield replace(table, suppress=0)
+    if own.gateway:
+        length = DEFAULT_LENGTH[own.family]
+        yield replace(table, priority=priority + 1, table=TABLE_MAIN, suppress=length)
+        yield replace(table, priority=priority + 2)
 
 
 def _rule_order(rule: Rule) -> tuple[int, int, int, str]:
     return (rule.priority, rule.family, rule.table, str(rule))
 
 
+def limits(wans: Iterable[WanLink], families: tuple[Family, ...]) -> Limits:
+    """The most that the kernel allows (MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h): its default
+    of 2 subflows leaves the third WAN idle.
+
+    With an IPv6 address in use, nothing that the server announces is joined, as long as every
+    WAN has a way to that address itself. A subflow over each address of each family would add
+    nothing but what is lost with a WAN: five on two links, a fifth more frames, and stalls twice
+    as long (seen with Linux 6.18).
+    """
+    needed = families[:1] != (6,) or any(
+        wan.in_use and 6 not in wan_families(wan, families) for wan in wans
+    )
+    return Limits(subflows=8, add_addr_accepted=8 if needed else 0)
+
+
 def within_kernel_limit(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     """As many as the kernel takes: rather one address of each WAN than two of some."""
 
-    def second(endpoint: Endpoint) -> bool:
-        return any(e.device == endpoint.device and e.id < endpoint.id for e in found)
+    def rank(endpoint: Endpoint) -> tuple[bool, int]:
+        return ("subflow" not in endpoint.flags, endpoint.id)
 
-    chosen = sorted(found, key=lambda e: (second(e), e.id))[:MAX_ENDPOINTS]
+    def second(endpoint: Endpoint) -> bool:
+        return any(e.device == endpoint.device and rank(e) < rank(endpoint) for e in found)
+
+    chosen = sorted(found, key=lambda e: (second(e), *rank(e)))[:MAX_ENDPOINTS]
     return tuple(sorted(chosen, key=lambda e: e.id))
 
 
@@ -161,7 +220,7 @@ def with_standing(
         for e in present
         if e.device in devices
         and "subflow" in e.flags
-        and any(a.partition("/")[0] == e.address for a in facts.kernel_addresses(e.device))
+        and any(a.address == e.address for a in facts.kernel_addresses(e.device))
     }
     chosen = {
         e.address: e if "subflow" in e.flags else stands.get(e.address, e) for e in found
@@ -175,30 +234,35 @@ def endpoints(
     peers: tuple[PeerAddresses, ...],
     health: Health,
     in_use: tuple[str, ...],
+    families: tuple[Family, ...],
 ) -> tuple[Endpoint, ...]:
     """One endpoint per address of each WAN that is healthy in the address's family: subflow for
     the client role, signal for the server role. A signal endpoint stays while only probes fail:
     the kernel announces an address once, and not again after it came back (mptcp_net-next
     issues 501, 502).
 
-    ``in_use`` are the addresses of the peer in use.
+    ``in_use`` are the addresses of the peer in use, ``families`` those of subflows that its
+    connections take, best first: a WAN has one subflow endpoint, of the best that it has.
     """
     failed = {
         fam: failed_wans(wans, health, tuple(a for a in in_use if family(a) == fam))
         for fam in FAMILIES
     }
-    families = used_families(config, peers)
+    served = used_families(config, peers)
     found: list[Endpoint] = []
     for wan in wans:
         if not wan.in_use or wan.device is None:
             continue
+        joining = wan_families(wan, families)
         for own in wan.addresses:
-            flags: set[EndpointFlag] = {"signal"} if config.server else set()
-            if config.client and wan.name not in failed[own.family]:
+            flags: set[EndpointFlag] = set()
+            if config.server and served[own.family == 6]:
+                flags.add("signal")
+            if config.client and own.family in joining and wan.name not in failed[own.family]:
                 flags.add("subflow")
                 if wan.section.role == "backup":
                     flags.add("backup")
-            if flags and families[own.family == 6]:
+            if flags:
                 number = ENDPOINT_IDS.start + 2 * wan.slot + (own.family == 6)
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
     return tuple(found)

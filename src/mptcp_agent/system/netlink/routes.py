@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...core.describe import line
-from ...core.network import Link
+from ...core.network import KernelAddress, Link
 from ...core.state import ROUTE_PROTOCOL, TABLES, Route, Rule
 from ...errors import KernelError
 from .framing import Devices
 from .library import Handle, IPRoute, Message, NetlinkError, code, text
 from .route_messages import (
     INET,
-    canonical,
     from_route,
     from_rule,
     inet_family,
     is_own_route,
     is_own_rule,
     network,
+    to_address,
     to_route,
     to_rule,
 )
@@ -32,8 +32,7 @@ from .route_messages import (
 #: What is asked of an open IPRoute; its answer, where one is expected, is messages.
 Ask = Callable[[Any], Iterable[Message]]
 
-#: linux/rtnetlink.h: RT_SCOPE_UNIVERSE (global); RT_SCOPE_NOWHERE: any, in a deletion
-_SCOPE_UNIVERSE = 0
+#: linux/rtnetlink.h RT_SCOPE_NOWHERE: any, in a deletion
 _SCOPE_NOWHERE = 255
 #: linux/rtnetlink.h RTNH_F_ONLINK: the gateway is a neighbour, whatever the addresses say.
 _ONLINK = 4
@@ -43,9 +42,6 @@ _NEW_RULE = (32, 0x1 | 0x4 | 0x400)
 #: linux/if.h
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
-#: linux/if_addr.h IFA_F_DADFAILED, _DEPRECATED, _TENTATIVE: not to be used as a source.
-_UNUSABLE = 0x08 | 0x20 | 0x40
-
 #: What was to be removed is not there, or went with its device.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
 #: What the kernel answers to a gateway outside the networks of the device (IPv4, IPv6).
@@ -63,6 +59,9 @@ class Routing:
         # strict_check: the kernel filters dumps (Linux 4.20), so that a full Internet table
         # in main costs nothing here; ext_ack: it says in words what it refuses.
         self._netlink = Handle(lambda: IPRoute(ext_ack=True, strict_check=True))
+        self._rules_seen: dict[int, list[Rule]] = {}
+        """As last read, with what was added since: what is to be added was missed in these, and
+        reading them costs several times as much as adding one."""
 
     def close(self) -> None:
         self._netlink.close()
@@ -94,24 +93,15 @@ class Routing:
         ]
         return tuple(sorted(found, key=lambda link: link.index))
 
-    def addresses(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Devices with their usable global addresses (``address/prefix``), in kernel order.
-
-        Left out: link-local scope, and what duplicate address detection has not yet passed,
-        has failed, or what is deprecated (RFC 4862): no subflow could start there.
-        """
+    def addresses(self) -> tuple[tuple[str, tuple[KernelAddress, ...]], ...]:
+        """Devices with all their addresses, in kernel order."""
         names = Devices()
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[KernelAddress]] = {}
         for message in self._dump("addresses", lambda ip: ip.get_addr()):
-            flags = message.get_attr("IFA_FLAGS") or message["flags"]
-            if message["scope"] != _SCOPE_UNIVERSE or flags & _UNUSABLE:
-                continue
-            # On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is ours.
-            own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            if own:
-                device, text = names[message["index"]], f"{canonical(own)}/{message['prefixlen']}"
-                found.setdefault(device, []).append(text)
-        return tuple(sorted((device, tuple(texts)) for device, texts in found.items()))
+            address = to_address(message)
+            if address is not None:
+                found.setdefault(names[message["index"]], []).append(address)
+        return tuple(sorted((device, tuple(given)) for device, given in found.items()))
 
     # --- What should be --------------------------------------------------------------------
 
@@ -170,7 +160,8 @@ class Routing:
 
     def add_rule(self, rule: Rule) -> None:
         """Install the rule; fine where it exists already."""
-        if rule in self._own_rules(INET[rule.family]):
+        seen = self._seen(rule)
+        if rule in seen:
             return
         try:
             self._netlink.request(lambda ip: ip.rule(_NEW_RULE, **from_rule(rule)))
@@ -179,6 +170,7 @@ class Routing:
                 f"{line(rule)}: {text(error)}; does the kernel have policy routing "
                 "(CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)?"
             ) from error
+        seen.append(rule)
 
     def remove_rule(self, rule: Rule) -> None:
         """Remove the rule; fine where it is gone already.
@@ -186,6 +178,11 @@ class Routing:
         A selector that the request leaves out matches any (net/core/fib_rules.c), so the
         request may first hit more specific rules of ours: those are put back.
         """
+        seen = self._seen(rule)
+        if rule in seen and not any(_hits(rule, other) for other in seen if other != rule):
+            self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
+            seen.remove(rule)
+            return
         version = INET[rule.family]
         before = self._own_rules(version)
         if rule not in before:
@@ -194,7 +191,7 @@ class Routing:
         now = before
         while rule in now and len(hit) < len(before):
             self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
-            last, now = now, self._own_rules(version)
+            last, now = list(now), self._own_rules(version)
             hit += [r for r in last if r not in now]
         for other in hit:
             if other != rule:
@@ -217,7 +214,15 @@ class Routing:
 
     def _own_rules(self, version: int) -> list[Rule]:
         messages = self._dump("rules", lambda ip: ip.get_rules(family=version))
-        return [to_rule(message) for message in messages if is_own_rule(message)]
+        found = [to_rule(message) for message in messages if is_own_rule(message)]
+        self._rules_seen[version] = found
+        return found
+
+    def _seen(self, rule: Rule) -> list[Rule]:
+        """The rules of its family as last read."""
+        version = INET[rule.family]
+        seen = self._rules_seen.get(version)
+        return self._own_rules(version) if seen is None else seen
 
     def _slot(self, route: Route) -> list[Message]:
         """All routes in the route's place, whoever made them."""
@@ -243,6 +248,13 @@ def _routes_where(version: int, **filters: int) -> Ask:
     Python (1 s for 25,000 routes, against 2 ms).
     """
     return lambda ip: ip.route("dump", family=version, dump_filter=None, **filters)
+
+
+def _hits(request: Rule, rule: Rule) -> bool:
+    """Whether a request to delete one rule could hit another (rule_find of
+    net/core/fib_rules.c): it has all the selectors that the request names."""
+    named = {k: v for k, v in vars(request).items() if v is not None and k != "suppress"}
+    return named.items() <= vars(rule).items()
 
 
 def _order(item: Route | Rule) -> tuple[tuple[bool, Any], ...]:
