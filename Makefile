@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # Two Makefiles in one: inside an OpenWrt buildroot or SDK this is the package, anywhere else
 # it gives a developer's targets (`make help`).
 ifneq ($(TOPDIR),)

@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # Run by OpenWrt's package CI after installation: test.sh PACKAGE VERSION
 
 case "$1" in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packs a staged package as .ipk: ``ipk.py STAGED DIRECTORY``.
 
 STAGED holds ``data`` (the files), ``control``, ``conffiles``, ``postinst-pkg`` and

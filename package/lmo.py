@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Compiles a translation for LuCI: ``lmo.py FILE.po FILE.lmo``.
 
 What LuCI's po2lmo does (modules/luci-base/src of openwrt/luci): texts, each padded to four

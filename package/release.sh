@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # What the release workflow does, so that it can be tried and tested without it.
 #
 #   release.sh check TAG             is TAG the version, and has the changelog an entry for it?

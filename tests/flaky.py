@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A pytest plugin: what failed runs once more, alone; what then passes is reported as flaky.
 
 Deadlines are missed on a busy machine, and a race shows only there. So a failure counts only if

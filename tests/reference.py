@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What others say of the schema, made from it: `make docs`.
 
 The configuration reference of the README, and the module by which LuCI's pages know options

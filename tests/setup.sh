@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # Prepares a Debian machine (12 or later) for `make demo` and `make test`.
 #
 #   setup.sh check              is this machine able to run the lab at all? (root, MPTCP, namespaces)

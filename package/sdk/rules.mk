@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # The least of OpenWrt's build system that runs this repository's package Makefiles: what
 # `make ipk` builds comes from the very recipes a buildroot runs. Names are OpenWrt's.
 

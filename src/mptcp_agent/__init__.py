@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """mptcp-agent: bonds the WAN links of a router for LAN TCP with Multipath TCP.
 
 The agent is a control plane: it makes the router look the way UCI says it should,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The errors of this program: one base class, one class per thing a user can mend.
 
 Modules in ``system`` translate what the machine raises (OSError, NetlinkError, a failed

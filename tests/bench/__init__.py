@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make bench`: figures, measured in the lab, beside those of peers in the same run.
 
 One file per line of the table; each has TITLE, MEANING (for docs/benchmarks.md) and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make bench`: run the lines asked for, print their tables, write what came of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a line of the table gets: repeats, a place to say what happens, networks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One stream of a LAN host, a cut in the middle of it, and what its receiver saw.
 
 Times are of the machine's monotonic clock, which all network namespaces share.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 8: the engines on links without limits."""
 
 from __future__ import annotations

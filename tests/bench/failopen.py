@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 5: the server or the redirector dies or hangs; the LAN goes out directly, then back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 7: what the agent takes while nothing happens."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 1: one LAN stream over two links."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 3: a silent WAN comes back under a running stream."""
 
 from __future__ import annotations

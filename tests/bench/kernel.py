@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Endpoints and links of a network namespace, asked and changed within a fraction of a ms.
 
 A socket stays in the namespace in which it was made, so this process can hold one in each.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A LAN client that tries anew all the time: `python -m bench.knock serve PORT | knock ...`.
 
 The server answers each connection with the address it comes from, so the client knows whether it

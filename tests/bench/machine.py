@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The machine and the moment of a measurement."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A figure: its repeats, the peers measured beside it, and what it is held against."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 4: new connections while a WAN is dead."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 9: what probing costs a quiet link."""
 
 from __future__ import annotations

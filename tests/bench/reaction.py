@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Line 6: from an address or a carrier that goes or comes to the endpoint that goes or comes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run leaves: a table on the terminal, build/bench.json, docs/benchmarks.md.
 
 Each line's figures are kept in build/bench/LINE.json, so that running one line again renews its

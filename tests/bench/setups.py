@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is measured, and what it is compared with: running networks, each a context manager.
 
 agent       the agent on both routers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs that use the `ubus` module, to be run with the stand-in and with the real one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures that run each test on the stand-in and, where told, on the real thing."""
 
 from __future__ import annotations

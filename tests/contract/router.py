@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A router for the contract tests: the stand-ins in a network namespace, or a real one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A service under procd, as the tests handle it.
 
 Processes are told apart by the pid that `service list` shows (a real procd has a pid namespace of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `ubus` module of a program that calls: errors, values, limits, time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `ubus` module and its connection: states, signals, the death of ubusd."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `ubus` module in an event loop: what loop(0) and loop(n) do, events, handlers."""
 
 from __future__ import annotations

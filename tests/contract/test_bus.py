@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ubusd's rules, on the broker and on the real one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How the agent reads a package: only what is committed counts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """netifd's `network.interface`: the stand-in and the real one, on links of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`config route` sections under netifd: the stand-in and the real one."""
 
 from __future__ import annotations

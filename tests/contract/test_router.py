@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What only the stand-ins have: logs, and parts that can be killed one by one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """procd's `service set`: which changes restart a process.  The stand-in and the real one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A service in procd's jail: what ujail leaves it.  The stand-in and the real one.
 
 Nobody but root may look at a jailed process from outside the namespaces a real procd has, so the

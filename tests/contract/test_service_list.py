@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """procd's `service`: what it shows, and status codes.  The stand-in and the real one."""
 
 from __future__ import annotations

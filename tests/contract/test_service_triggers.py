@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """procd's triggers.  The stand-in and the real one."""
 
 from __future__ import annotations

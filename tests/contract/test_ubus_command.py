@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `ubus` command: what it prints and how it exits."""
 
 from __future__ import annotations

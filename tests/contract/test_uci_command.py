@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `uci` command: what it prints, writes and refuses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """rpcd's `uci` object: the stand-in and the real one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ujail by itself, beside a ubusd that comes and goes.  The stand-in and the real one.
 
 Each ujail runs in a mount namespace where ubusd's socket is at its usual place.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The codec and the bus against messages captured from a real ubusd, byte for byte."""
 
 from __future__ import annotations

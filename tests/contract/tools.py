@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the contract tests share: calling, captures, and where the real ones are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures for the end-to-end tests: two routers with real kernels' worth of everything.
 
 A set-up is shared by the tests of a module, which put back what they change. A test that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the end-to-end tests have in common: a running set-up, and questions to ask of it."""
 
 from __future__ import annotations

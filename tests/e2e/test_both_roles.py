@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Two routers that serve each other: each is client and server at once."""
 
 from __future__ import annotations

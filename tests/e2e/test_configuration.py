@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """/etc/config/mptcp-proxy changes under a running agent, for the better and for the worse."""
 
 from __future__ import annotations

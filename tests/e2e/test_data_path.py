@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One LAN TCP stream rides both links: topologies x firewall back ends x engines."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What people and other programs see: ubus, events, the command line, files; and no secret."""
 
 from __future__ import annotations

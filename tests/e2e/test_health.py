@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Links, peers and proxies that die without a word, and what the LAN has of it."""
 
 from __future__ import annotations

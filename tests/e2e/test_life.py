@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's life: it is killed, stopped, started again, and its bus dies under it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """WAN links that come, go and change: the state follows, the LAN's streams go on."""
 
 from __future__ import annotations

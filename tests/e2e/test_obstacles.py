@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What can be missing, full, killed or undone on a router, and what the LAN has of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures for what is tested against the real kernel, in namespaces of the test's own."""
 
 from __future__ import annotations

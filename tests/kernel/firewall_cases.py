@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What either firewall back end must do, shown by real connections.
 
 ``test_nftables.py`` and ``test_iptables.py`` subclass ``FirewallCases``; each gives the

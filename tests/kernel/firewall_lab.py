@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A LAN host, a router and the world, in three nameless network namespaces of this process.
 
     host 192.168.78.107 --br-lan-- router --wan-- world 10.1.1.70, 203.0.113.5, 198.51.100.9 …

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel tests have in common: two machines' links, and what a call costs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sockets and subflows as the kernel reports them."""
 
 from __future__ import annotations

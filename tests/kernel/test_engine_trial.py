@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is found out about installed engines: against the real ones, and against impostors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rendered files in the hands of the real programs: a LAN, a redirect, two links, a server.
 
     lan --lan-- client ==wan1, wan2== server (which also has the destinations, on loopback)

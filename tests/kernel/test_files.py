@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Generated files on real file systems: full, read-only, watched by a reader."""
 
 from __future__ import annotations

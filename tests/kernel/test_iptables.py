@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The iptables back end against the real kernel; iptables-legacy is the witness."""
 
 from __future__ import annotations

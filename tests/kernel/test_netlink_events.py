@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel reports, and how it is taken."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loading a part of pyroute2, and sharing it with those who want the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Other transparent proxies, as nft lists their rules."""
 
 from __future__ import annotations

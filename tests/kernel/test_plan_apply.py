@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Plan, apply, observe: what was planned is what is then seen, on the real kernel.
 
 A router of short cables is brought into all kinds of shapes. Whatever its shape, one pass of

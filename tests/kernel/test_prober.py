@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The prober with real connections: who listens, who refuses, who stopped, who is silent."""
 
 from __future__ import annotations

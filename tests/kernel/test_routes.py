@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Routes and rules against the real kernel."""
 
 from __future__ import annotations

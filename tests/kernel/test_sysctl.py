@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel parameters, in a namespace that has its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A laboratory of network namespaces: routers, hosts, cables, traffic, and what is left afterwards.
 
     with bridge(links=[Shape(50), Shape(20)]) as net:

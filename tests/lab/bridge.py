@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guide's topology: two routers bridged by several radio links, a LAN behind each.
 
     192.168.78.107 --- R7800 ===== 10.1.1.0/24, 10.2.2.0/24 ... ===== R7000 --- 192.168.70.107

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make clean`: remove what labs left whose owner was killed. Needs nothing but Python."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make demo`: two routers, several links, one TCP stream over all of them, and nothing left.
 
 Every figure is measured on the spot, in network namespaces, with the real kernel, the real proxy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Showing things in a terminal: headings, bars, and rates over time. Colour only on a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A machine of the lab: a network namespace with commands running in it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A router with several providers, and a server elsewhere.
 
     192.168.78.107 --- home ===== isp1, isp2 ... --- internet --- 203.0.113.70 (server)

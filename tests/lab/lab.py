@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One lab: its name, its namespaces, and the promise that they go away.
 
 Network namespaces have names (`ip netns`), so that a person can enter them; a name outlives its

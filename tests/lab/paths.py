@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where things are in the source tree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """/etc/config/mptcp-proxy of the standard topologies, from the few choices that tests make."""
 
 from __future__ import annotations

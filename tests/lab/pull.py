@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A WAN pulled out in the middle of a download and put back, drawn while it happens."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A router of the lab: a machine with its own /etc, /var and /run, on which the agent may live.
 
 The mounts belong to a mount namespace kept by one idle process; they go when it does. What a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the demo says: numbered steps, findings, documents. Knows nothing of routers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Everything the agent could leave behind on a router, and the difference of two looks at it."""
 
 from __future__ import annotations

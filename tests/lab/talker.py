@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The two ends of a checked TCP stream: `python -m lab.talker serve PORT` and `... get|put|echo`.
 
 Runs inside a lab host; lab/traffic.py starts it and reads the report, one JSON object. A stream

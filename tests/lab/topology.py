@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the standard topologies have in common: interfaces as facts and as UCI, and the network."""
 
 from __future__ import annotations

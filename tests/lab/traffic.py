@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traffic between lab hosts, and what came of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI files as text: what a person would write into /etc/config."""
 
 from __future__ import annotations

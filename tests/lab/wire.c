@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * One cable between two interfaces of a namespace: rate, delay, queue and a switch for silence,
  * each per direction, all changeable while it runs. Used because netem is missing on many kernels

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cables between machines: rate, delay, queue, silence and counters per direction.
 
 A shaped cable is one small program (wire.c) that carries frames between two interfaces of the

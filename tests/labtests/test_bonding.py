@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lab can carry what the agent promises: the data path of the guide, set up by hand."""
 
 from __future__ import annotations

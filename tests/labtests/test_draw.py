@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the demo draws is what it was given."""
 
 from __future__ import annotations

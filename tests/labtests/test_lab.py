@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A lab goes away however it ends, and only its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The checked stream: every kind of damage is seen."""
 
 from __future__ import annotations

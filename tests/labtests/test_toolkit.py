@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all tests stand on: it waits, looks, stops and enters as it says."""
 
 from __future__ import annotations

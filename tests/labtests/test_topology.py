@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The standard topologies route, on every link, in both IP versions, and read as a guide."""
 
 from __future__ import annotations

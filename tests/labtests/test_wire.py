@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A cable does what its shape says, in both directions, and its switches work while it runs."""
 
 from __future__ import annotations

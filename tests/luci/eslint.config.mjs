@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The rules of LuCI's own eslint.config.mjs (eslint's recommended ones, files that are the body
  * of a function), and stricter where it is lax: what is undefined or unused is an error.

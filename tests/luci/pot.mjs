@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Writes po/templates/mptcp-proxy.pot anew from the sources, and brings the translations into
  * its order: new texts are empty, texts that are gone go. Run it after changing a text.

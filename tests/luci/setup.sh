@@ -1,4 +1,6 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # What the tests of the LuCI app need: node, npm and Chromium of Debian, and the pinned packages of
 # package-lock.json below node_modules. Called again it finds everything in place and says nothing.
 set -eu

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The LuCI app: its JavaScript tests, each counted here, and its password fields against the agent.
 
 ``pure/`` runs under node alone, ``browser/`` in headless Chromium on the stand-in of LuCI in

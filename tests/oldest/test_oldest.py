@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What depends on library versions, on the oldest ones the agent promises to run on.
 
 The newest are what everything else runs on. The files run as they are, each in a pytest of its own

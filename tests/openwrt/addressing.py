@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `ip` commands that make an interface what its section says.  Pure.
 
 Source: `netifd/interface-ip.c`, `system-linux.c`.  With a metric (or a table) netifd replaces the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ubusd for the lab: `python -m openwrt.broker [-s SOCKET]`.
 
 The socket side of `bus.py`.  Source: `ubusd_main.c`, `ubusd.c`.  One difference is on purpose:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ubusd decides: who owns which object, and where each message goes.  No I/O.
 
 Sources: `ubusd_proto.c`, `ubusd_obj.c`, `ubusd_event.c`, `ubusd_acl.c`.  Feed it messages with

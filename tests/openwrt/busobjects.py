@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ubusd keeps of its clients and their objects (`ubusd.h`, `ubusd_obj.h`)."""
 
 from __future__ import annotations

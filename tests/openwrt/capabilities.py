@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Linux capabilities as a jail's file names them, and as ujail sets them.
 
 Source: `procd/jail/capabilities.c`.  The file is JSON with up to five lists of names; a set that

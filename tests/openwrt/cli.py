@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the `ubus` command does; `bin/ubus` starts it.
 
 Source: `ubus/cli.c`.  Output and exit codes are the real one's: with -S (or a terminal on

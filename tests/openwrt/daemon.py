@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What starting and ending is like for each stand-in process."""
 
 from __future__ import annotations

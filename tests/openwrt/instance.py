@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What one process under procd is to be, and what makes two descriptions different.
 
 Source: `procd/service/instance.c`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One netifd interface: what it is configured to be, whether it should be up, what it says.
 
 Pure: no kernel, no clock.  Source: `netifd/interface.c`, `interface-ip.c`, `proto-static.c`,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An instance's jail, as `service set` describes it.
 
 Source: `procd/service/instance.c`, instance_jail_parse().

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What OpenWrt's `jsonfilter` command does with the one kind of path our scripts have.
 
 `-e "@['NAME'].instances.agent.pid"` prints that value of the JSON on stdin (or after -s), and exits

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """JSON as libubox reads and writes it, which is what `ubus` prints and python-ubus passes on.
 
 Source: `libubox/blobmsg_json.c` (writing) and json-c's tokener in its default, lenient mode

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A blocking ubus client with libubus' habits, for the `ubus` module and command.
 
 Source: `libubus.c`, `libubus-io.c`, `libubus-req.c`, `libubus-obj.c`.  The habits that callers

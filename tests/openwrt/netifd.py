@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """netifd for the lab: `python -m openwrt.netifd` makes the namespace what UCI says, and tells.
 
 Source: `netifd/ubus.c`, `interface.c`, `interface-event.c`.  It configures the interfaces of

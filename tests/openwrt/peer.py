@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A daemon's side of ubus: objects with methods, calls, events and notifications, in asyncio.
 
 What the stand-ins for rpcd, netifd and procd share.  Like those (procd, netifd: reconnect in

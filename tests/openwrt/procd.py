@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """procd for the lab: `python -m openwrt.procd` serves the `service` object.
 
 Source: `procd/service/service.c`, `trigger.c`.  Processes run as children of this one, in its

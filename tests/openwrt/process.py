@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The life of one process under procd: start, end, respawn, the signals.
 
 Source: `procd/service/instance.c`.  Left out: LD_PRELOAD=/lib/libsetlbf.so, which services have

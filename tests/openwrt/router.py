@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A router's OpenWrt in the namespaces it is started in: `python -m openwrt.router --log-dir D`.
 
 Starts ubusd, rpcd's `uci`, procd and netifd as one process each, says "ready" on stdout once all

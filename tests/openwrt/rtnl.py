@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's links and addresses in this network namespace, for the netifd stand-in.
 
 A netlink socket says that something changed, `ip -json` what there is, `ip` changes it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """rpcd's `session` object, as far as a program makes a session of its own.
 
 Source: `rpcd/session.c`.  Left out: passwords (`login`), ACL files, data of a session, and

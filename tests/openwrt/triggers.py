@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """procd's triggers: which script to run when something happened.  No I/O, no clock.
 
 Source: `procd/service/trigger.c` and `libubox/json_script.c`, of which the part that procd.sh

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The `uci` ubus object as rpcd serves it: `python -m openwrt.uci`.
 
 Source: `rpcd/uci.c`.  Left out: the rollback of `apply`, and whether a session may apply.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the `uci` command does; `bin/uci` starts it.
 
 Source: `uci/cli.c`.  Left out: batch, import, -C, -d, -p.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI configuration text: what libuci reads and writes.  No files, no directories.
 
 Source: `uci/file.c` (parser, writer), `uci/list.c` (anonymous names), `uci/util.c` (checks).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI directories: configuration files, and changes saved beside them until they are committed.
 
 Source: `uci/delta.c`, `uci/list.c`, `uci/file.c`.  A change is one line in SAVEDIR/PACKAGE, in

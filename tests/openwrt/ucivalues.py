@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How rpcd turns JSON into UCI changes and UCI sections into JSON.  Pure.
 
 Source: `rpcd/uci.c`.

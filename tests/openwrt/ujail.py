@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ujail for the lab: `ujail OPTIONS -- PROGRAM ARGUMENTS`, as procd calls it for a jailed instance.
 
 Source: `procd/jail/jail.c` of 2026-08-12; the lines in brackets are its.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What travels on the ubus socket: messages, blob attributes, blobmsg fields.  No I/O.
 
 Sources: `libubox/blob.h`, `libubox/blobmsg.h`, `ubusmsg.h`, checked against byte captures of

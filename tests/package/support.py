@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The packages as `make ipk` makes them, and what is in them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent in its jail, under the capabilities of files/mptcp-proxy.capabilities: it does
 everything it does as full root.
 

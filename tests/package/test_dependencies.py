@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The package's dependencies, exact: the split packages of Python's standard library.
 
 What is needed is found out, not read: the agent's modules are all imported, with the oldest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """docs/on-the-router.md: the `uci` lines and the far end's files, pasted into the lab."""
 
 from __future__ import annotations

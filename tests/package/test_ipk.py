@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What `make ipk` makes, and that it is what the recipes in a buildroot make.
 
 The recipes are the same (package/sdk runs the package Makefiles themselves); what a buildroot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Install, upgrade, remove with the real opkg (environment variable OPKG), into an empty root.
 
 Dependencies are stubs: opkg calls a package whose dependency is unknown one of the wrong

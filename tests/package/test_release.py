@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a release needs: one version everywhere, a changelog that tells of it, and its files."""
 
 from __future__ import annotations

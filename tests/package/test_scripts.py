@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Shell scripts: shellcheck, shfmt as OpenWrt's CI runs it, and the init script's behaviour.
 
 The init script runs under busybox ash with rc.common and procd.sh in small, which note what is

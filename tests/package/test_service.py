@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The package's service on a router: the init script, procd and its jail, and the agent in it.
 
 What files/mptcp-proxy.init asks of procd is taken as it is; rc.common, procd and ujail are the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """docs/two-routers: the files as printed are valid, fit together, and make the guide's bridge.
 
 The lab's routers read this very text. Of DHCP it stands in for the lease: an address from the

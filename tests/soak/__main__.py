@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make soak`: random faults for some minutes, and what became of the LAN's connections."""
 
 from __future__ import annotations

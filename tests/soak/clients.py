@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """LAN clients of several kinds, until standard input ends: `python -m soak.clients IPV4 IPV6 SEED`.
 
 One JSON object per finished connection on standard output. Every byte is checked (lab.talker).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What may happen to a router. Each fault breaks something when it is entered, and mends it (where
 the agent is not the one to mend it) when it is left."""
 

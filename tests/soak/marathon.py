@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The run: faults in an order given by the seed, while the crowd goes on; then the account."""
 
 from __future__ import annotations

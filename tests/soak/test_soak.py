@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A short marathon, always the same one; `make soak` runs longer ones in any order."""
 
 from __future__ import annotations

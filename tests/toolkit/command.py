@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Commands that make what a test stands on."""
 
 from __future__ import annotations

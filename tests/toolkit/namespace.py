@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Network namespaces, nameless or named, and code and commands inside them.
 
 What is done in a `with` block happens inside: sockets stay in the namespace they were made in,

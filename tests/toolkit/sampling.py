@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Looking at something again and again in the background, while something else happens."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ending a process, for good or for a while."""
 
 from __future__ import annotations

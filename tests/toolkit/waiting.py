@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Waiting for a condition, with a deadline and the name of what did not come."""
 
 from __future__ import annotations

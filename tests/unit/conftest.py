@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How Hypothesis runs here: no clock in the verdict, since other work may share the machine."""
 
 from __future__ import annotations

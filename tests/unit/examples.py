@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Routers to test with: what uci, netifd and the kernel would say of them.
 
 ``BRIDGE`` is the guide's set-up: both routers on the same two links, no gateway anywhere.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A whole router of glass for the agent: kernel and files, netlink, engines, around ``fakes``.
 
     async def work(router: Router) -> None:

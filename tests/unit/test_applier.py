@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Carrying out changes: in order, procd told once, and a failure stops nothing else."""
 
 from __future__ import annotations

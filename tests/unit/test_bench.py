@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pure parts of `make bench`: what is made of figures. Nothing is timed here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Words of ``check``: true on the router they are said on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each row of ``check``: when it is there, what it says, and the way out it gives.
 
 That ``check`` and the status agree is held by ``test_verdict``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which peer, which address, which WANs."""
 
 from __future__ import annotations

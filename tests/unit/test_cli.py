@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: exit status 0 fine, 1 something to mend, 2 wrong usage; as a program."""
 
 from __future__ import annotations

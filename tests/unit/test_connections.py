@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sockets of the kernel as proxied connections with their subflows."""
 
 from __future__ import annotations

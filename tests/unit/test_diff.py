@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The order of changes, on a model of a router to which they are applied one by one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What each engine is told: the generated file and command line, and what stands in the way."""
 
 from __future__ import annotations

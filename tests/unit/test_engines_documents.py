@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever the settings, the generated files are strict JSON that ``schema/engines`` allows."""
 
 from __future__ import annotations

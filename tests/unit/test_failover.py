@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.failover: when another peer may have its turn, in simulated time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What both firewall back ends share: networks, checks, and when switching is enough."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tables of firewall configurations, and whether a port gets through."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The plugin that runs failures once more and alone: what the last lines of a run say."""
 
 from __future__ import annotations

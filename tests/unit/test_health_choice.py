@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What health does to the choices, whatever is up and down: laws rather than examples
 (those are in test_choice.py)."""
 

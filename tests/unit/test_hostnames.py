@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Names of peers: answers that come, change and stay away, and outlive the agent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What acts outside the plan: core.health.backlog and monitor.interventions."""
 
 from __future__ import annotations

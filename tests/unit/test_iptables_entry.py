@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """iptables rules and their bytes, and a firewall as chains of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel settings of a plan: sysctls, and how much a connection may buffer."""
 
 from __future__ import annotations

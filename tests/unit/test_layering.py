@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The house: who may import whom, by folder, held by reading the imports.
 
 - ``core`` and ``engines`` decide and touch nothing: of the standard library they import only

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the log tells at ``info``: cli.repeats, and which changes are details."""
 
 from __future__ import annotations

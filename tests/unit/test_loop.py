@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's loop: what it does, and in which order, when something happens."""
 
 from __future__ import annotations

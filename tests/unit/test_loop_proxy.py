@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's loop and the proxy: whom the LAN is led to, and when."""
 
 from __future__ import annotations

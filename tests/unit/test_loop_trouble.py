@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's loop in trouble, and its end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's loop while something is not known: nothing that may carry traffic is touched."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.monitor: all parts together on a kernel of glass, in simulated time.
 
 Each test takes what the loop gives (a plan, what procd says) and what the kernel shows, and looks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """WANs on which MPTCP does not get through: named when it shows, forgotten when it succeeds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """netifd's words as facts, and its words as nobody would say them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The nftables table as text, and nft's listings in the forms its releases have."""
 
 from __future__ import annotations

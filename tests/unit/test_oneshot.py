@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The look at the router without an agent: it says what one would do, and does nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What OpenWrt's daemons say, and what is believed while one of them says nothing."""
 
 from __future__ import annotations

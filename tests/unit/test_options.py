@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What people write in UCI, option by option."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The state machine of a path, in simulated time: what it must never do, whatever happens."""
 
 from __future__ import annotations

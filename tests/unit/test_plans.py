@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whole plans, as a person would read them: one scenario, one file in ``plans/``.
 
 After a change that is meant, ``UPDATE_PLANS=1 pytest tests/unit/test_plans.py`` writes the

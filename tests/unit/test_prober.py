@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.prober: what is probed when, and what is made of it, in simulated time.
 
 Real connections: tests/kernel/test_prober.py. The state machine: test_path_health.py.

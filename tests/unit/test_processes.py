@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.processes: the end of a proxy is heard of, its start is looked for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs are found, and started, without anything in the agent's own environment."""
 
 from __future__ import annotations

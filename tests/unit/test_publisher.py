@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What others are told: each change once, and the truth of this moment to whoever asks."""
 
 from __future__ import annotations

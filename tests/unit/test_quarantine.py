@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """core.health.quarantine: a server that hangs is left out until something comes through again."""
 
 from __future__ import annotations

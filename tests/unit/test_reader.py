@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sections in, configuration and named problems out; nothing that UCI can hold raises."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is made from the schema is the schema's, word for word."""
 
 import reference

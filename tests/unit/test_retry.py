@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What failed, or did not stick, is tried again, each time later."""
 
 from __future__ import annotations

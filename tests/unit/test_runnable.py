@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What runs while something that was to be written is not, or to be tried could not be."""
 
 from __future__ import annotations

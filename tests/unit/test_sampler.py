@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.sampler: counters and rates, read at an interval, from a kernel of glass."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """When a turn is due, and at what it looks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's own reader and jsonschema read the same schema in the same way.
 
 The reader implements the few keywords the schema uses (jsonschema is too large to keep loaded

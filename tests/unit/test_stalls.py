@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hints from running traffic: enough to notice a silent death, too few to be a nuisance."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The status document fits its schema whatever was seen, and judges as a person would."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.targets: which paths are probed, and how often."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """monitor.traffic: how often connections are read, and what is told of them, in simulated time.
 
 What makes a subflow suspect: test_stalls.py.

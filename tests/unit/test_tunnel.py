@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tunnel: core.health.tunnel decides, monitor.tunnel sends, in simulated time."""
 
 from __future__ import annotations

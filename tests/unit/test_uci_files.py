@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is said of uci's files: changes that wait, and one that cannot be read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A second opinion on generated files, which never repeats what they hold."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``status`` and ``check`` say the same of each thing, whatever the router is like."""
 
 from __future__ import annotations

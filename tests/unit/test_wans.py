@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a wan section means on this router at this moment."""
 
 from __future__ import annotations

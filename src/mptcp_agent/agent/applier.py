@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Carries out changes: those of kernel and files in the worker thread, procd's in the loop.
 
 A failure stops nothing else; it is told once, and tried again later and later (``retry``).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What there is to work with: the configuration in uci, engines, firewall back ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bringing a configuration into force, which takes until it is known what it can be done with.
 
     stage      event                                    next

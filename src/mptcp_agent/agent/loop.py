@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The loop:  event -> observe -> plan -> diff -> apply -> publish.
 
 Level-triggered: an event (netlink, ubus, a signal, a probe's verdict, a timer) only says which

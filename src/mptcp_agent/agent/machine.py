@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The machine: every edge of ``system`` behind two verbs, observe and apply.
 
 Blocking, and used from one worker thread only (the loop stays free for ubus). An edge that

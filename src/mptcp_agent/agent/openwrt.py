@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What OpenWrt's daemons say over ubus: configuration (rpcd), interfaces (netifd), processes
 (procd). Who does not answer is believed to be as last heard of, and that is a problem."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Values the agent changes and did not make: sysctls, and the path manager's limits.
 
 What each was before its first change is noted in a file, so that it can be put back by whoever

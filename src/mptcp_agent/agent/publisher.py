@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What others see of the agent: the ubus objects, events, the log and the history."""
 
 from __future__ import annotations

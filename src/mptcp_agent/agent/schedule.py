@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """When the next turn of the loop is due, and at which parts it looks.
 
     asked for             at once

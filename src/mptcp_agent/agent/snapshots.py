@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Takes snapshots: the one place where a turn reads health, facts and what is known of processes.
 
 What is read here a second time within a turn would be another world than the plan was made for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``check``: each precondition with the way to mend it.
 
 Works from what the agent has seen, and judges it by ``core.verdict`` as the status does, so that

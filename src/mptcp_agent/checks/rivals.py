@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who else has a say in what is the agent's: other programs, other options, other rules."""
 
 from __future__ import annotations

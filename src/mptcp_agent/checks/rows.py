@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a check is made of: rows, and what was asked for them alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``mptcp-agent``: run, status, plan, check, cleanup.
 
 Exit status: 0 fine, 1 something to mend, 2 wrong usage. ``status``, ``plan`` and ``check``

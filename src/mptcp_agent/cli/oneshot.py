@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One look at the router without an agent: for ``plan`` and ``check`` on the command line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Replies as text for a terminal: a table of WANs, a diff, a list of checks.
 
 Colour is the caller's choice; every mark also has a word, so nothing is lost without it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lines of the log that repeat themselves: a few are told, the others counted.
 
     reading of a line                                 it is

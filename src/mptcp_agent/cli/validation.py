@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The schemas, and a second opinion by jsonschema for ``mptcp-agent check``.
 
 The agent reads options by these schemas with its own reader (``core.config.options``): jsonschema

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pure decisions: frozen dataclasses in, frozen dataclasses out.
 
 Nothing here opens a socket or a file, reads a clock or starts a process, and nothing here

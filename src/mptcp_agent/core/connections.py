@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sockets -> the proxied connections with their subflows (``schema/connections.schema.json``)."""
 
 from __future__ import annotations

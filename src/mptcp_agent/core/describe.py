@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """States and changes in the field's own words, for ``plan``, the log and people.
 
 A generated file is named by its path alone: its content may hold a password.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ordered list of changes that turns the observed router into the planned one.
 
 The order is the order of duties (never cut the LAN off, never lose a connection, use all

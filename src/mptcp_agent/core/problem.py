@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A problem: something a person can mend, said so that they know where and how."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is read at an interval rather than on events: counters, rates, subflows in use."""
 
 from __future__ import annotations

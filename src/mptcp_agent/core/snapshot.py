@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The router at one moment: all that is planned from, and that status and ``check`` judge by.
 
 A turn of the agent takes one; so does the command line where no agent runs. Whatever was read is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel says of TCP sockets and MPTCP subflows.
 
 Read by ``system.netlink.diag``. Bytes are counted per socket from its beginning; times are of the

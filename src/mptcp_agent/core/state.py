@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """RouterState: what the router is, and what it should be, in one type.
 
 It is built twice: observed from the machine (``system``) and planned from configuration,

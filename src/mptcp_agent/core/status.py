@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """View -> the status document of ``schema/status.schema.json``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A ubus call as those see it who make one; ``system.ubus.bus`` carries it out."""
 
 from __future__ import annotations

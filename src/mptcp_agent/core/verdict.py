@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What to say of each thing in a view: the one place where status, events and ``check`` ask.
 
 Of the whole ``judge`` says the worst that there is:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What others are told of: a snapshot, and the plan that was made from it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Engines: the proxy programs the agent can run, one file each.
 
 ``choose`` picks one by the name in the configuration; the engine's ``problems`` says what is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an engine is to the rest of the agent: settings of a role in, a process out.
 
 An engine is a Shadowsocks implementation. As *client* it accepts the LAN's redirected TCP

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """shadowsocks-libev: OpenWrt up to 23.05, Debian, own builds.
 
 Only builds after the tag 3.3.5 (Debian's 3.3.5 among them) make upstream MPTCP sockets for

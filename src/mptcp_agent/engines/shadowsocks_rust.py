@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """shadowsocks-rust: third-party OpenWrt feeds (OpenMPTCProuter, OverTheBox, ImmortalWrt).
 
 Options as its README documents them; ``mptcp`` is known since 1.16. It applies to the

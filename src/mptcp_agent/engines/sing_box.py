@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """sing-box (SagerNet/sing-box): the engine of the official OpenWrt feeds.
 
 Written for 1.12 to 1.14 at once: no field that one of them does not know

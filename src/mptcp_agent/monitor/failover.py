@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """When another peer may have its turn: what waits for time to pass, and who is left out.
 
     the peer in use cannot be reached   its connections wait for ``GRACE`` seconds: it may be back

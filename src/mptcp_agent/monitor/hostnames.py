@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Host names of peers: asked for in a thread of their own; the last good answer stays, beyond
 the agent's life as well: a router whose WANs are down has no DNS."""
 

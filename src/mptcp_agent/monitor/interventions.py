@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the agent does outside the plan: two things, each an emergency of running connections.
 
     what                             when

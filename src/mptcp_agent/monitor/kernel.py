@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the monitor asks of the machine, in one place: the real functions here, others in tests."""
 
 from __future__ import annotations

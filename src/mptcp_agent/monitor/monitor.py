@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Everything that is watched beside the loop, and the ``Health`` the plan is given.
 
     processes   the proxies live, the redirector listens

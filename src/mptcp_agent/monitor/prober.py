@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs the path probes: sends what the state machines ask for, tells them what came of it.
 
 The connection of the last answered probe is kept until the next one: when a server stops, its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The proxy processes: their end is heard of at once (pidfd), their start is looked for."""
 
 from __future__ import annotations

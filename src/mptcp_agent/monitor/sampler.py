@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is read at an interval: counters, rates of the last minutes, subflows in use.
 
 Runs in the worker thread. The packet counters of the firewall cost a process and are read

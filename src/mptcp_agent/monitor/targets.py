@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which paths are probed, and how often: every WAN to every address of every peer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reads the running connections: often while data moves, hardly at all while there are none.
 
 What a reading shows is told to others, who act on it: which WANs stopped (``core.health.stalls``),

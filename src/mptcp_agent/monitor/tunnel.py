@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs the probe through the tunnel, as its state machine asks (``core.health.tunnel``).
 
 It can be sent while the redirector listens and the firewall leads the probe there.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The only code that touches the machine: one folder or file per thing touched.
 
 All calls block, for a millisecond or so, and belong into the worker thread (probes wait in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Counters the kernel keeps anyway: MPTCP events, bytes of a link, memory."""
 
 from __future__ import annotations

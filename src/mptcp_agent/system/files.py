@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Generated files: written whole or not at all, and readable by root alone.
 
 They live on tmpfs (/var on a router), which needs no fsync but fills up.

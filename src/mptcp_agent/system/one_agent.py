@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One agent at a time: the newer takes over.
 
 procd can lose its agent without ending it: when ujail, in which it runs, is killed, the agent goes

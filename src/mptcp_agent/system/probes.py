@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Probes: TCP connections that take exactly the path a subflow takes, and one through the
 proxy. Asynchronous; nothing is sent on a path's connection, so a probe is four packets."""
 

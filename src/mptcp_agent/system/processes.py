@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The proxy processes from outside: do they live, do they listen?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Other programs: where they are, and the environment they are started with.
 
 The agent needs nothing from its own environment. procd starts it in a jail that gives

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Host names of peers -> addresses. Blocks up to the resolver's own time-out (seconds)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel parameters below /proc/sys.
 
 A key is written with dots (``net.mptcp.enabled``), or with slashes where a device name has

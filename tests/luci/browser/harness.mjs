@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Opens a page of the app in headless Chromium, with a world (see router.mjs) behind it: on the
  * stand-in runtime, or on a real LuCI when LUCI_URL, LUCI_USER and LUCI_PASSWORD are given. The

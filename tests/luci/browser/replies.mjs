@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Replies of the agent for the tests, all held against schema/ by replies.test.mjs.
  */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The replies that the browser tests work with are replies the agent could give */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';

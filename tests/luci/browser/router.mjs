@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The router a page talks to: answers LuCI's JSON-RPC calls from a plain object, the world.
  * The stand-in runtime and a real LuCI ask it alike; what it does not know, a real LuCI asks

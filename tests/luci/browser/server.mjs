@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The stand-in LuCI's web server: the app's own files, the runtime beside this folder, and for
  * each path of the app's menu a page that shows its view.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The part on LuCI's own status page */
 import { test } from 'node:test';
 import assert from 'node:assert/strict';

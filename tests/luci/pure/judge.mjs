@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * For test_luci.py, which asks the same of the agent: what the form makes of passwords.
  * Reads [ [ method, password, client ] … ], writes the verdicts.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Loads a module of the app without a browser: what LuCI's loader does, with classes that are
  * plain objects, and texts that are not translated.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Gettext catalogues of the app: just the form that po files here have.
  */

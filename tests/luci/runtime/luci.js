@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A stand-in for LuCI's client runtime, as far as this app and its tests go: class loader, E(),
  * dom, view, poll, translation. Written for these tests after LuCI's documented interface; the

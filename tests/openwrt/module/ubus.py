@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stand-in for the `ubus` extension module (PyPI `ubus` 0.1.3, OpenWrt's python3-ubus).
 
 Put this folder on PYTHONPATH and `import ubus` finds it.  Same functions, same constants, same

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A clock, a bus, a kernel and a router of glass: everything the agent's parts stand on.
 
     clock      ``simulate`` runs a coroutine under simulated time, ``until`` waits for something

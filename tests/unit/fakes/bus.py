@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ubusd with rpcd, netifd and procd behind it, as far as the agent asks them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Simulated time: while something can run time stands still, and when nothing can it jumps to
 the next timer, so that minutes take milliseconds.
 

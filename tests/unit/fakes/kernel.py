@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the monitor's edge finds of the kernel: probes, sockets, counters, processes."""
 
 from __future__ import annotations

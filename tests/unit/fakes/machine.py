@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the agent changes, kernel and files, with netlink and engines beside them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A whole router of glass, and its agent:
 
     async def work(router: Router) -> None:

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # A LuCI application: htdocs to /www, root to /, each translation a package of its own.
 
 PKG_NAME := $(notdir $(CURDIR))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration as typed values: one dataclass per UCI section type.
 
 Field names are the option names of ``/etc/config/mptcp-proxy``; meanings, ranges and defaults

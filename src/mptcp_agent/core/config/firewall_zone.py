@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the router's own firewall (package ``firewall``, fw3 and fw4) let in what must come in?
 
 Two ports: that of the proxy server on the WANs, and that of the redirector on the LANs, where a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI text -> typed values, as an option's JSON Schema says.
 
 UCI knows only text and lists of text. This is the part no schema library does: turning what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UCI sections -> Config, and a named problem for everything that is wrong with them.
 
 A bad option is reported with the value and what is allowed, its section is skipped and the

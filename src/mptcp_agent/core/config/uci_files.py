@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is to be said of uci's files themselves: one that cannot be read, changes that wait."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the firewall has to do, said once for both back ends (nftables, iptables).
 
 The chain SSREDIR sees the TCP of the LAN. It leaves alone what never may be proxied

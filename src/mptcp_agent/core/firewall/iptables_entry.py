@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One iptables rule, to and from the bytes the kernel keeps (``struct ipt_entry``).
 
 Only the few kinds of rules the agent makes. Their bytes are written here rather than by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The firewall as iptables chains: what to make, and what was found.
 
     nat     PREROUTING  -i DEVICE -p tcp -j SSREDIR      (last: the user's port forwards win)

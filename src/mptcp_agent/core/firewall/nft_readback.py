@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ``nft -j list table inet mptcp_proxy`` says, and whether it is what we wrote.
 
 Releases of nft list the same rule in different ways (seen with 0.9.8, 1.0.6, 1.1.3, 1.1.7), so

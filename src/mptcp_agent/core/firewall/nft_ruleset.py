@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``table inet mptcp_proxy`` as text for ``nft -f``.
 
 The table is always written whole, in one transaction, so nobody ever sees half of it. Only

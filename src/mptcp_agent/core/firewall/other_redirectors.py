@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does another transparent proxy take the LAN's connections before ours?
 
 Read from ``nft -j list ruleset``: a rule outside our table that redirects TCP or hands it to

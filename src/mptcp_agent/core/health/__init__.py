@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Health: what the probes say of paths, peers and the proxy, as an input of the plan.
 
 A path is one WAN to one address of a peer. Only ``down`` takes a path out of use: a path of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Connections that the redirector has not accepted: one that hangs lets them pile up.
 
 reading                                   it means

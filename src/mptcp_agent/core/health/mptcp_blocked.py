@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """WANs over which Multipath TCP does not get through: a middlebox there strips or drops its
 options. Nothing breaks then, the WAN is merely not used, and only these signs tell:
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The health of one path (a WAN to a peer address): a state machine fed with probes.
 
 Sans-I/O: whoever runs it sends the probes it asks for (``due``), tells it what became of them

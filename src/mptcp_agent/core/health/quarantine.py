@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Peers that accept connections and do nothing with them: their server hangs.
 
     seen to hang          left out for ``LEFT_OUT`` seconds, twice as long each further time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hints from running traffic: which WANs deserve a look, and which have just proved alive.
 
 Compares two readings of the sockets between the routers. A hint is cheap (a few probes), so

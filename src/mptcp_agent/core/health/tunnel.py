@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The health of the tunnel: one probe through redirector, far end and back, over whatever path.
 
 It finds a server or a redirector that still accepts connections and does nothing with them. Its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Facts: what netifd and the kernel say of interfaces, links and addresses.
 
 Observed by ``system``, read by ``plan`` and ``status``; nothing here decides anything.

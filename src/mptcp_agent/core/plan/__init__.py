@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """plan(): a snapshot of the router -> the router as it should be.
 
 peers      which of them, which of its addresses, which WANs

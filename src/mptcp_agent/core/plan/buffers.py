@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much a connection may buffer: tcp_rmem and tcp_wmem, (least, at the start, most) in bytes.
 
 **Receiving** takes a lot from the start. When a WAN dies, what arrives on the others waits

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The firewall: the chain SSREDIR with its jumps, and who may reach the server."""
 
 from __future__ import annotations

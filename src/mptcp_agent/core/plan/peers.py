@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which peer, which of its addresses, which WANs: the choices everything else follows."""
 
 from __future__ import annotations

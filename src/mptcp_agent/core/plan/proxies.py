@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The proxy processes: which engine, with which configuration file and command."""
 
 from __future__ import annotations

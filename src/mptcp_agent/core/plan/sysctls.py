@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel settings: each only where the kernel has it and only as far as needed."""
 
 from __future__ import annotations

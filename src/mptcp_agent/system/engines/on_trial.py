@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A program on trial: started for a moment, with a configuration file that is in no directory.
 
 Nothing is left of it, however the agent ends. Its files are memory, so that a full /run is no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Starts a program deaf to netlink events, under another account:
 
     seccomp_no_netlink.py USER PROGRAM ARGS…

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Installed engines, and what their builds can really do.
 
 The same version number stands on builds that make upstream MPTCP sockets and on builds that

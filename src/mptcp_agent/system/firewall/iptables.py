@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The iptables back end, for legacy systems: chains in the tables nat, filter and mangle.
 
 Each table and family is one commit, so the order counts: what guards comes first and goes

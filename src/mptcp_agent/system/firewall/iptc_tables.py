@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """python-iptables (``iptc``) made safe: one table, opened under the lock, one commit.
 
 iptc is asked for what it does well: tables, chains, many changes in one commit. Its habits

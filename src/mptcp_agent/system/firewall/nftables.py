@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The nftables back end: ``table inet mptcp_proxy`` by way of the ``nft`` program.
 
 OpenWrt has no Python binding of libnftables, so the program it is: one call commits, one call

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sockets as the kernel sees them: TCP, and the subflows of MPTCP among them (sock_diag(7)).
 
 Hand-written, because no library does it: pyroute2's DiagSocket gives a subflow's details as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What sock_diag answers, read: kernel structures field by field, into types of ``core``.
 
 At the offsets of the kernel's uapi headers (Linux 6.18). A structure may be shorter (older

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """MPTCP endpoints and limits: the kernel's in-kernel path manager (``ip mptcp``).
 
 Spoken to by pyroute2's MPTCP class, whose two traps are dealt with here: an interface index

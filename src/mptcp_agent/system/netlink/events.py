@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Netlink events: the kernel says that something changed, the agent looks again.
 
 Own sockets rather than pyroute2's, because only the fact of a message counts here, never its

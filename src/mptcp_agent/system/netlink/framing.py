@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How netlink frames what it says: messages in a datagram, attributes in a message (netlink(7)).
 
 Also what each of them counts by number: the kernel's devices.

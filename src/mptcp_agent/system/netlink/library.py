@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The few parts of pyroute2 the agent uses, without the rest of it in memory.
 
 pyroute2's package ``__init__`` imports everything it has: 370 modules, 33 MB resident, on a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Routes, rules, links and addresses: everything the agent asks of rtnetlink.
 
 Own routes are known by their protocol number and table, own rules by their protocol number

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ubus through python3-ubus, made fit for an event loop.
 
 The binding has habits that decide this file (found against a real ubusd):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The proxy processes, run by procd under a service name of their own.
 
 Not children of the agent: they outlive its restart, and procd restarts only what changed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """uci as rpcd has it: what is committed, and what waits in /tmp/.uci.
 
 A ``uci set`` on the command line leaves its change in /tmp/.uci until ``uci commit``. rpcd's

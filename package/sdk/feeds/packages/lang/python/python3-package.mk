@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # Py3Package: files as the recipe installs them. A buildroot puts byte code in place of the
 # sources, which fits one release's Python. A package for all releases carries the sources, and
 # has its byte code made once, when it is installed: five times faster to start.
