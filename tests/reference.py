@@ -71,6 +71,7 @@ def renewed(page: str) -> str:
 # --- LuCI ---------------------------------------------------------------------------------------
 
 HEAD = """\
+// SPDX-License-Identifier: GPL-2.0-or-later
 'use strict';
 'require baseclass';
 
