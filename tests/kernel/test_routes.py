@@ -12,7 +12,7 @@ from kernel.support import cost
 from toolkit.namespace import Namespace
 from toolkit.waiting import wait_until
 
-from mptcp_agent.core.network import Link
+from mptcp_agent.core.network import AddressFlag, Link
 from mptcp_agent.core.state import Route, Rule
 from mptcp_agent.errors import KernelError
 from mptcp_agent.system.netlink.routes import Routing
@@ -258,8 +258,21 @@ def test_links_and_addresses(client: Namespace) -> None:
     assert (links["wan1"].up, links["wan1"].carrier) == (True, True)
     assert (links["wan2"].up, links["wan2"].carrier) == (False, False)
     addresses = dict(routing.addresses())
-    assert addresses["wan1"] == ("10.1.1.1/24", "100.64.3.3/32", "2001:db8:1::1/64")
-    assert "2001:db8:6::6/64" not in addresses.get("wan2", ())
+    permanent: frozenset[AddressFlag] = frozenset({"permanent"})
+    assert [(str(a), a.scope, a.flags) for a in addresses["wan1"] if a.address[:4] != "fe80"] == [
+        ("169.254.7.7/16", "link", permanent),
+        ("10.1.1.1/24", "global", permanent),
+        ("100.64.3.3/32", "global", permanent),
+        # The newest first, as RFC 6724 leaves it to the implementation.
+        ("2001:db8:5::5/64", "global", permanent | {"deprecated"}),
+        ("2001:db8:1::1/64", "global", permanent),
+    ]
+    (tentative,) = [a for a in addresses["wan2"] if a.address == "2001:db8:6::6"]
+    assert tentative.flags == permanent | {"tentative"}
+    assert {(str(a), a.scope) for a in addresses["lo"]} == {
+        ("127.0.0.1/8", "host"),
+        ("::1/128", "host"),
+    }
 
 
 def test_carrier_loss_is_seen(pair: tuple[Namespace, Namespace]) -> None:

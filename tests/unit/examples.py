@@ -15,7 +15,7 @@ from typing import Any
 from mptcp_agent.core import plan as planning
 from mptcp_agent.core.config import Config, reader
 from mptcp_agent.core.health import Health, PathHealth, PathState
-from mptcp_agent.core.network import Facts, Interface, Link
+from mptcp_agent.core.network import Facts, Interface, KernelAddress, Link
 from mptcp_agent.core.problem import Problem
 from mptcp_agent.core.snapshot import Capabilities, Choice, ProcessView, Snapshot
 from mptcp_agent.core.state import RouterState
@@ -94,6 +94,12 @@ SYSCTLS = {
 DEVICE_SYSCTLS = {"rp_filter": "1", "arp_filter": "0"}
 
 
+def kernel(*addresses: str) -> tuple[KernelAddress, ...]:
+    """``address/prefix`` texts as what the kernel has on a device."""
+    pairs = (text.split("/") for text in addresses)
+    return tuple(KernelAddress(address, int(prefix)) for address, prefix in pairs)
+
+
 def router(
     *interfaces: Interface,
     down: Iterable[str] = (),
@@ -113,7 +119,7 @@ def router(
         interfaces=interfaces,
         links=tuple(Link(d, n, True, d not in down) for n, d in enumerate(devices, 2)),
         addresses=tuple(
-            (d, tuple(dict.fromkeys(a for i in interfaces if i.device == d for a in i.addresses)))
+            (d, kernel(*dict.fromkeys(a for i in interfaces if i.device == d for a in i.addresses)))
             for d in devices
         ),
         resolved=tuple((resolved or {}).items()),

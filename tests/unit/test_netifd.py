@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.examples import WANS, config
+from unit.examples import WANS, config, kernel
 
 from mptcp_agent.core.network import Facts, Interface, Link, netifd
-from mptcp_agent.core.network.wans import local_networks, wan_links
+from mptcp_agent.core.network.wans import surroundings, wan_links
 
 DUMP = json.loads((Path(__file__).parent / "netifd" / "static-and-dhcp.json").read_text("utf-8"))
 
@@ -20,11 +20,34 @@ DUMP = json.loads((Path(__file__).parent / "netifd" / "static-and-dhcp.json").re
 def test_a_dump_of_a_router() -> None:
     """Sorted by name; the device of layer 3; link-local addresses left out, gateways kept."""
     assert netifd.interfaces(DUMP) == (
-        Interface("lan", "br-lan", True, ("192.168.1.1/24", "fd12:3456:789a::1/60"), (), "static"),
+        Interface(
+            "lan",
+            "br-lan",
+            True,
+            ("192.168.1.1/24", "fd12:3456:789a::1/60"),
+            proto="static",
+            prefixes=("fd12:3456:789a::/60",),
+        ),
         Interface("modem", "wwan0", False, (), (), "qmi"),
         Interface("vpn", None, False, (), (), "wireguard"),
-        Interface("wan", "wan", True, ("203.0.113.24/24",), ("203.0.113.1",), "dhcp"),
-        Interface("wan6", "wan", True, ("2001:db8:1::24/128",), ("fe80::1",), "dhcpv6"),
+        Interface(
+            "wan",
+            "wan",
+            True,
+            ("203.0.113.24/24",),
+            ("203.0.113.1",),
+            "dhcp",
+            sources=(("203.0.113.1", "203.0.113.24/32"),),
+        ),
+        Interface(
+            "wan6",
+            "wan",
+            True,
+            ("2001:db8:1::24/128",),
+            ("fe80::1",),
+            "dhcpv6",
+            sources=(("fe80::1", "2001:db8:1::24/128"), ("fe80::1", "2001:db8:100::/56")),
+        ),
     )
 
 
@@ -90,6 +113,51 @@ def test_gateway(route: object, gateway: str | None) -> None:
     assert one(route=[route]).gateways == ((gateway,) if gateway else ())
 
 
+def test_a_default_route_that_is_kept_out_of_the_kernel_has_a_gateway_all_the_same() -> None:
+    """``option defaultroute 0``; where another is in force, that one comes first."""
+    route = {"target": "0.0.0.0", "mask": 0, "nexthop": "10.2.2.1", "source": "0.0.0.0/0"}
+    assert one(route=[], inactive={"route": [route]}).gateways == ("10.2.2.1",)
+    active = {**route, "nexthop": "10.2.2.9"}
+    assert one(route=[active], inactive={"route": [route]}).gateways == ("10.2.2.9", "10.2.2.1")
+
+
+@pytest.mark.parametrize(
+    ("routes", "gateways", "sources"),
+    [
+        ([("10.1.1.1", "10.1.1.9/32")], ("10.1.1.1",), (("10.1.1.1", "10.1.1.9/32"),)),
+        ([("10.1.1.1", "0.0.0.0/0")], ("10.1.1.1",), ()),
+        # for some and for all: for all
+        ([("10.1.1.1", "10.1.1.9/32"), ("10.1.1.1", "0.0.0.0/0")], ("10.1.1.1",), ()),
+        ([("10.1.1.1", "nonsense")], ("10.1.1.1",), ()),
+    ],
+)
+def test_whom_a_default_route_is_for(
+    routes: list[tuple[str, str]], gateways: tuple[str, ...], sources: tuple[tuple[str, str], ...]
+) -> None:
+    found = one(
+        route=[
+            {"target": "0.0.0.0", "mask": 0, "nexthop": hop, "source": source}
+            for hop, source in routes
+        ]
+    )
+    assert (found.gateways, found.sources) == (gateways, sources)
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamic", "parent"),
+    [
+        ("wan_4", True, "wan"),
+        ("wan6_4", True, "wan6"),
+        ("wan_6_4", True, "wan_6"),
+        ("my_wan_6rd", True, "my_wan"),
+        ("wan_4", False, ""),  # somebody's own name
+    ],
+)
+def test_which_interface_made_it(name: str, dynamic: bool, parent: str) -> None:
+    (found,) = netifd.interfaces({"interface": [{"interface": name, "dynamic": dynamic}]})
+    assert found.parent == parent
+
+
 scalars: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
@@ -103,7 +171,7 @@ KEYS = st.sampled_from(
     [
         *("interface", "device", "l3_device", "up", "proto", "route", "ipv4-address"),
         *("ipv6-address", "ipv6-prefix-assignment", "local-address", "address", "mask"),
-        *("target", "nexthop", "data"),
+        *("target", "nexthop", "data", "inactive", "source", "ipv6-prefix", "dynamic"),
     ]
 )
 garbage = st.recursive(
@@ -142,7 +210,8 @@ def test_no_dump_raises_here_or_later(dump: Any) -> None:
     facts = Facts(
         interfaces=interfaces,
         links=(Link("eth1", 2, True, True), Link("br-lan", 3, True, True)),
-        addresses=tuple((i.device, i.addresses) for i in interfaces if i.device),
+        addresses=tuple((i.device, kernel(*i.addresses)) for i in interfaces if i.device),
     )
     links = wan_links(config(WANS), facts)
-    local_networks(facts, links)
+    assert links
+    surroundings(config(WANS), facts)

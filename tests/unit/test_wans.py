@@ -16,12 +16,14 @@ from unit.examples import (
     LOOPBACK,
     WANS,
     config,
+    kernel,
     router,
     section,
 )
 
 from mptcp_agent.core.network import Facts, Interface, Link
-from mptcp_agent.core.network.wans import WanAddress, WanLink, local_networks, wan_links
+from mptcp_agent.core.network.topology import WanAddress
+from mptcp_agent.core.network.wans import WanLink, surroundings, wan_links
 from mptcp_agent.core.state import ENDPOINT_IDS, PRIORITY_DEVICE, TABLE_FIRST_WAN, TABLES, Rule
 
 WAN6 = Interface("wan6", "eth1", True, ("2001:db8:1::24/64",), ("fe80::1",), "dhcpv6")
@@ -60,7 +62,7 @@ def test_why_a_link_does_not_stand(facts: Facts, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interfaces", "kernel", "addresses"),
+    ("interfaces", "given", "addresses"),
     [
         # netifd's first address of each family that the kernel has
         (
@@ -113,9 +115,9 @@ def test_why_a_link_does_not_stand(facts: Facts, reason: str) -> None:
     ],
 )
 def test_addresses(
-    interfaces: list[Interface], kernel: tuple[str, ...], addresses: tuple[WanAddress, ...]
+    interfaces: list[Interface], given: tuple[str, ...], addresses: tuple[WanAddress, ...]
 ) -> None:
-    facts = replace(router(*interfaces), addresses=(("eth1", kernel),))
+    facts = replace(router(*interfaces), addresses=(("eth1", kernel(*given)),))
     assert wan1(facts).addresses == addresses
 
 
@@ -236,6 +238,6 @@ def test_wan_address() -> None:
 def test_local_networks_are_all_but_the_wans_and_loopback() -> None:
     vpn = Interface("vpn", "wg0", True, ("10.9.9.2/32",))
     off = Interface("guest", "br-guest", False, ("192.168.9.1/24",))
-    facts = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, vpn, off)
-    links = wan_links(config(WANS), facts)
-    assert local_networks(facts, links) == ("10.9.9.2/32", "192.168.78.0/24")
+    facts = router(LOOPBACK, LAN, BRIDGE_WAN1, BRIDGE_WAN2, vpn)
+    facts = replace(facts, interfaces=(*facts.interfaces, off))
+    assert surroundings(config(WANS), facts).connected == ("10.9.9.2/32", "192.168.78.0/24")

@@ -24,6 +24,7 @@ from typing import TypeVar
 from ..core.config import Config, uci_files
 from ..core.config.options import Schema
 from ..core.diff import Change, diff
+from ..core.network.topology import uplink_devices
 from ..core.plan import Plan, buffers, plan
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Choice, Snapshot
@@ -262,7 +263,9 @@ class Agent:
             self._reloading = False
             self._configuration.look_again()
         observe = self._machine.observe
-        self._observation = await self._work(observe, self._observation, dirty & KERNEL_PARTS)
+        self._observation = await self._work(
+            observe, self._observation, dirty & KERNEL_PARTS, self._uplinks()
+        )
         config = self._configuration.config
         if config is not None and self._known():
             running = self._daemons.running
@@ -297,6 +300,11 @@ class Agent:
             chosen=self._view.plan.choice is not None,
         )
         return View(snapshot, plan(snapshot) if self._known() else Plan())
+
+    def _uplinks(self) -> tuple[str, ...]:
+        config = self._configuration.config
+        wans = (wan.interface for wan in config.wans) if config else ()
+        return uplink_devices(self._daemons.interfaces or (), wans)
 
     def _known(self) -> bool:
         """Whether netifd has answered once: without it every WAN looks gone."""

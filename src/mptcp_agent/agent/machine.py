@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..core import describe
 from ..core.diff import Change, Item
 from ..core.firewall import CHAIN, FirewallBackend, only_jumps_differ
-from ..core.network import Facts
+from ..core.network import MAIN_LIMIT, Facts
 from ..core.plan.sysctls import keys
 from ..core.problem import Problem
 from ..core.state import (
@@ -36,6 +36,7 @@ from ..system.counters import memory_total
 from ..system.firewall.iptables import Iptables
 from ..system.firewall.nftables import Nftables
 from ..system.netlink.endpoints import PathManager
+from ..system.netlink.main_table import main_routes
 from ..system.netlink.routes import Routing
 from .originals import Originals
 
@@ -92,6 +93,8 @@ class Machine:
         self._watched: set[Backend] = {"nftables", "iptables"}
         """Back ends in which something of ours may be, also from an agent before this one."""
         self._chosen: Backend | None = None
+        self._main_over: tuple[str, ...] | None = ()
+        """Over which devices main's routes were last read; None: over any."""
 
     def close(self) -> None:
         self._routing.close()
@@ -117,8 +120,16 @@ class Machine:
             missing[name] = why
         return (), missing
 
-    def observe(self, before: Observation, parts: frozenset[Part]) -> Observation:
-        """Look at ``parts`` again; the others stay as they were."""
+    def observe(
+        self, before: Observation, parts: frozenset[Part], uplinks: tuple[str, ...] = ()
+    ) -> Observation:
+        """Look at ``parts`` again; the others stay as they were. Of the main table that is read
+        which leaves by ``uplinks``; all of it where iptables, which cannot ask the kernel for
+        the way of a packet, has to be told."""
+        over = None if self._chosen == "iptables" else uplinks
+        if over != self._main_over:
+            self._main_over = over
+            parts |= {Part.ROUTING}
         seen = before
         if Part.LINKS in parts:
             seen = self._look(seen, Part.LINKS, "kernel", self._links)
@@ -153,6 +164,7 @@ class Machine:
         return replace(before, facts=replace(before.facts, links=found, addresses=addresses))
 
     def _own_routing(self, before: Observation) -> Observation:
+        facts = replace(before.facts, main=main_routes(self._main_over, MAIN_LIMIT))
         routes, rules = self._routing.observe()
         state = replace(
             before.state,
@@ -161,7 +173,7 @@ class Machine:
             endpoints=self._path_manager.observe(),
             limits=self._path_manager.limits(),
         )
-        return replace(before, state=state)
+        return replace(before, facts=facts, state=state)
 
     def _firewalls(self, before: Observation) -> Observation:
         """Each back end for itself: where one cannot be read, the other is seen all the same."""

@@ -13,6 +13,7 @@ from ..core.config.options import Schema, is_address
 from ..core.diff import Change, diff
 from ..core.health import Health
 from ..core.network import Interface, netifd
+from ..core.network.topology import uplink_devices
 from ..core.plan import plan
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Snapshot
@@ -63,7 +64,6 @@ class OneShot:
                 instances, running = Services(bus.call).observe()
             except AgentError as error:
                 problems.append(Problem("ubus", str(error)))
-        seen = machine.observe(Observation(), KERNEL_PARTS)
         names = {a for p in config.client_peers for a in p.address} if config else set()
         health, capabilities = Health(), Capabilities()
         if config:
@@ -71,6 +71,8 @@ class OneShot:
                 health = Health(redirector=listens(config.client.local_port))
             builds = find_builds(config, engines or engine_builds())
             capabilities = find_capabilities(config, builds, machine)
+        wans = (wan.interface for wan in config.wans) if config else ()
+        seen = machine.observe(Observation(), KERNEL_PARTS, uplink_devices(interfaces, wans))
         snapshot = Snapshot(
             config=config,
             capabilities=capabilities,

@@ -5,7 +5,31 @@ Observed by ``system``, read by ``plan`` and ``status``; nothing here decides an
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
+from typing import Literal
+
+from ..state import Family, family
+
+AddressFlag = Literal["deprecated", "permanent", "temporary", "tentative"]
+Scope = Literal["global", "site", "link", "host"]
+
+#: A route to so few bits (prefix length) or fewer is a default, or a part of one: OpenVPN's
+#: redirect-gateway def1 makes 0/1 and 128/1, with ipv6 ::/3, 2000::/4 and 3000::/4.
+DEFAULT_LENGTH: dict[Family, int] = {4: 1, 6: 4}
+
+#: So many routes of the main table are read of each family, at most.
+MAIN_LIMIT = 512
+
+
+def is_default(network: str) -> bool:
+    """Whether a route to this network is a default route or a part of one."""
+    return int(network.partition("/")[2]) <= DEFAULT_LENGTH[family(network)]
+
+
+def network_of(address: str) -> str:
+    """The network in which an ``address/prefix`` lies."""
+    return str(ipaddress.ip_network(address, strict=False))
 
 
 @dataclass(frozen=True)
@@ -22,8 +46,10 @@ class Link:
 class Interface:
     """A netifd interface, from ``network.interface dump``.
 
+    ``device`` is that of layer 3 where there is one (``pppoe-wan``, not the cable under it).
     ``addresses`` are ``address/prefix`` texts, global scope first, in netifd's order;
-    ``gateways`` are the next hops of its default routes, of either family.
+    ``gateways`` are the next hops of its default routes, of either family, also of those that
+    netifd keeps out of the kernel (``option defaultroute 0``).
     """
 
     name: str
@@ -32,6 +58,42 @@ class Interface:
     addresses: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     proto: str = ""
+    sources: tuple[tuple[str, str], ...] = ()
+    """Gateways of default routes that serve some sources only, with the network of these."""
+    prefixes: tuple[str, ...] = ()
+    """IPv6 prefixes delegated to it, and its part of those of others."""
+    dynamic: bool = False
+    """Made by another interface's protocol, not by the configuration."""
+
+    @property
+    def parent(self) -> str:
+        """The interface that made it, as netifd's scripts name their children (``wan_4`` by
+        ``wan``, ``wan6_4`` by ``wan6``, ``wan_6_4`` by ``wan_6``); "" where nobody did."""
+        return self.name.rpartition("_")[0] if self.dynamic else ""
+
+
+@dataclass(frozen=True)
+class KernelAddress:
+    """An address that the kernel has on a device. ``tentative``: duplicate address detection
+    has not passed yet, or has failed (RFC 4862), and nothing can be sent from it."""
+
+    address: str
+    prefix: int
+    scope: Scope = "global"
+    flags: frozenset[AddressFlag] = frozenset({"permanent"})
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.prefix}"
+
+
+@dataclass(frozen=True, order=True)
+class MainRoute:
+    """A route of the kernel's main table. ``refuses``: unreachable, prohibit or blackhole."""
+
+    destination: str
+    device: str | None = None
+    gateway: str | None = None
+    refuses: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,14 +115,16 @@ class Measured:
 class Facts:
     """The router's network at one moment.
 
-    ``addresses`` maps a device to the addresses (``address/prefix``) the kernel really has
-    on it, without tentative, deprecated and link-local ones; ``resolved`` maps the host
-    names of peers to their addresses, ``formerly`` to those of earlier answers, newest first.
+    ``addresses`` maps a device to the addresses that the kernel really has on it, in its order;
+    ``resolved`` maps the host names of peers to their addresses, ``formerly`` to those of
+    earlier answers, newest first.
     """
 
     interfaces: tuple[Interface, ...] = ()
     links: tuple[Link, ...] = ()
-    addresses: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    addresses: tuple[tuple[str, tuple[KernelAddress, ...]], ...] = ()
+    main: tuple[MainRoute, ...] = ()
+    """Routes of the main table, as many as have to be known (``core.network.topology``)."""
     resolved: tuple[tuple[str, tuple[str, ...]], ...] = ()
     formerly: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
@@ -77,7 +141,7 @@ class Facts:
     def link(self, device: str | None) -> Link | None:
         return next((x for x in self.links if x.name == device), None)
 
-    def kernel_addresses(self, device: str) -> tuple[str, ...]:
+    def kernel_addresses(self, device: str) -> tuple[KernelAddress, ...]:
         return next((a for d, a in self.addresses if d == device), ())
 
     def sysctl(self, key: str) -> str | None:

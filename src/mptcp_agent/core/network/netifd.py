@@ -1,4 +1,7 @@
-"""netifd's words -> facts: ``network.interface dump`` as typed interfaces."""
+"""netifd's words -> facts: ``network.interface dump`` as typed interfaces.
+
+What the words mean is in netifd's ``ubus.c`` (netifd_dump_status) and ``interface-ip.c``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import Interface
+from . import Interface, is_default
 
 Dump = Mapping[str, Any]  # JSON of netifd; shape in tests/contract
 
@@ -19,14 +22,19 @@ def interfaces(dump: Dump) -> tuple[Interface, ...]:
         if not isinstance(name, str):
             continue
         device = raw.get("l3_device") or raw.get("device")
+        defaults = tuple(dict.fromkeys(_defaults(raw)))
+        for_all = {hop for hop, source in defaults if not source}
         found.append(
             Interface(
                 name=name,
                 device=device if isinstance(device, str) else None,
                 up=raw.get("up") is True,
                 addresses=tuple(dict.fromkeys(_addresses(raw))),
-                gateways=tuple(dict.fromkeys(_gateways(raw))),
+                gateways=tuple(dict.fromkeys(hop for hop, _ in defaults)),
                 proto=str(raw.get("proto", "")),
+                sources=tuple((hop, source) for hop, source in defaults if hop not in for_all),
+                prefixes=tuple(dict.fromkeys(_prefixes(raw))),
+                dynamic=raw.get("dynamic") is True,
             )
         )
     return tuple(sorted(found, key=lambda i: i.name))
@@ -53,13 +61,33 @@ def _addresses(raw: Mapping[str, Any]) -> Iterator[str]:
             yield str(address)
 
 
-def _gateways(raw: Mapping[str, Any]) -> Iterator[str]:
-    for route in _dicts(raw.get("route")):
-        if route.get("mask") != 0:
-            continue
+def _prefixes(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Delegated prefixes. Whatever of one is assigned to no interface netifd makes unreachable:
+    nobody outside has these addresses (RFC 7084, WPD-5)."""
+    for item in (*_dicts(raw.get("ipv6-prefix")), *_dicts(raw.get("ipv6-prefix-assignment"))):
         try:
+            yield str(ipaddress.IPv6Network(f"{item.get('address')}/{item.get('mask')}"))
+        except ValueError:
+            continue
+
+
+def _defaults(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Next hops of default routes, or halves of one, with the network of the sources they are
+    for; "" for any. Those of ``inactive`` netifd knows and keeps out of the kernel, because of
+    ``option defaultroute 0``: the way out is the same."""
+    inactive = raw.get("inactive")
+    kept_out = inactive.get("route") if isinstance(inactive, Mapping) else None
+    for route in (*_dicts(raw.get("route")), *_dicts(kept_out)):
+        try:
+            target = ipaddress.ip_network(f"{route.get('target')}/{route.get('mask')}")
             hop = ipaddress.ip_address(str(route.get("nexthop")))
         except ValueError:
             continue
-        if not hop.is_unspecified and "%" not in str(hop):
-            yield str(hop)
+        if not is_default(str(target)) or hop.is_unspecified or "%" in str(hop):
+            continue
+        try:
+            source = ipaddress.ip_network(str(route.get("source")), strict=False)
+        except ValueError:
+            yield str(hop), ""
+        else:
+            yield str(hop), str(source) if source.prefixlen else ""

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..config import Config, Wan
-from ..state import PRIORITY_DEVICE, TABLE_FIRST_WAN, TABLES, Family, Rule, family
+from ..config.options import is_address
+from ..state import (
+    PRIORITY_ADDRESS,
+    PRIORITY_DEVICE,
+    TABLE_FIRST_WAN,
+    TABLES,
+    Family,
+    Rule,
+)
 from . import Facts, Interface
+from .topology import Topology, WanAddress, WanFacts, topology
 
 #: Numbers of WANs: as many as there are tables, each with two endpoint ids of 64.
 SLOTS = range(len(TABLES) - 1)
-
-
-@dataclass(frozen=True)
-class WanAddress:
-    """One address of a WAN with its way out; ``gateway`` is None on a link without one."""
-
-    address: str
-    prefix: int
-    gateway: str | None
-
-    @property
-    def family(self) -> Family:
-        return family(self.address)
-
-    @property
-    def host(self) -> str:
-        """The address as a network of one."""
-        return f"{self.address}/{128 if self.family == 6 else 32}"
-
-    @property
-    def network(self) -> str:
-        return str(ipaddress.ip_network(f"{self.address}/{self.prefix}", strict=False))
-
-    def holds(self, address: str) -> bool:
-        """Whether an address lies on this link."""
-        return family(address) == self.family and ipaddress.ip_address(
-            address
-        ) in ipaddress.ip_network(self.network)
 
 
 @dataclass(frozen=True)
@@ -75,6 +55,19 @@ class WanLink:
         return next((a for a in self.addresses if a.family == fam), None)
 
 
+def surroundings(config: Config, facts: Facts, rules: Iterable[Rule] = ()) -> Topology:
+    """The network around a router with this configuration; ``rules`` are the router's own."""
+    names = dict(facts.resolved)
+    hosts = [h for peer in config.client_peers for h in peer.address]
+    return topology(
+        facts,
+        (wan.interface for wan in config.wans),
+        config.client.lan if config.client else (),
+        {a for h in hosts for a in ((h,) if is_address(h) else names.get(h, ()))},
+        {r.source.partition("/")[0] for r in rules if r.source and r.priority == PRIORITY_ADDRESS},
+    )
+
+
 def wan_links(config: Config, facts: Facts, rules: Iterable[Rule] = ()) -> tuple[WanLink, ...]:
     """Every configured WAN, also those that are off or down; ``rules`` are the router's own.
 
@@ -82,11 +75,13 @@ def wan_links(config: Config, facts: Facts, rules: Iterable[Rule] = ()) -> tuple
     two modems of one make hand out. That is the one which uses it already, or switching over
     would end its connections; else the first.
     """
+    rules = tuple(rules)
     tables: dict[str, set[int]] = {}
     for rule in rules:
         if rule.priority == PRIORITY_DEVICE and rule.oif:
             tables.setdefault(rule.oif, set()).add(rule.table)
-    links = [_link(wan, index, facts) for index, wan in enumerate(config.wans)]
+    found = dict(surroundings(config, facts, rules).wans)
+    links = [_link(w, index, facts, found[w.interface]) for index, w in enumerate(config.wans)]
     owners: dict[str, str] = {}
     for link in sorted(links, key=lambda w: (w.device not in tables, w.index)):
         if link.device and not link.section.off:
@@ -131,68 +126,31 @@ def _with_slots(links: Iterable[WanLink], tables: Mapping[str, set[int]]) -> lis
     return [replace(link, slot=slots[link.index]) for link in links]
 
 
-def _link(wan: Wan, index: int, facts: Facts) -> WanLink:
-    interface = facts.interface(wan.interface)
-    device = interface.device if interface else None
-    reason = _why_down(wan, interface, facts)
-    addresses = () if reason or device is None else tuple(_addresses(device, facts))
-    if not reason and not addresses:
-        reason = f"{device} has no address"
-    return WanLink(wan, index, index, device, addresses, up=not reason, reason=reason)
+def _link(wan: Wan, index: int, facts: Facts, found: WanFacts) -> WanLink:
+    reason = _why_down(wan, facts.interface(wan.interface), found.device, facts)
+    if not reason and not found.addresses:
+        reason = f"{found.device} has no address"
+    addresses = () if reason else found.addresses
+    return WanLink(wan, index, index, found.device, addresses, up=not reason, reason=reason)
 
 
-def _why_down(wan: Wan, interface: Interface | None, facts: Facts) -> str:
+def _why_down(wan: Wan, interface: Interface | None, device: str | None, facts: Facts) -> str:
     if interface is None:
         return f"there is no network interface '{wan.interface}'"
-    if interface.device is None:
+    if device is None:
         return f"interface '{wan.interface}' has no device"
-    link = facts.link(interface.device)
+    link = facts.link(device)
     if link is None:
-        return f"device {interface.device} does not exist"
+        return f"device {device} does not exist"
     if not link.up:
-        return f"device {interface.device} is switched off"
+        return f"device {device} is switched off"
     if not link.carrier:
-        return f"device {interface.device} has no carrier"
+        return f"device {device} has no carrier"
     if not interface.up:
         return f"interface '{wan.interface}' is down"
     return ""
 
 
-def _addresses(device: str, facts: Facts) -> Iterable[WanAddress]:
-    """The first address of each family that netifd gave and the kernel has.
-
-    IPv6 often has a netifd interface of its own (wan6) on the same device: all interfaces of
-    the device count. An address only the kernel knows is used where netifd names none of its
-    family (a modem's manager set it, or the kernel heard a router advertisement).
-    """
-    every = [i for i in facts.interfaces if i.device == device]
-    same = [i for i in every if i.up]
-    kernel = facts.kernel_addresses(device)
-    disowned = {a for i in every if not i.up for a in i.addresses}
-    named = [a for i in same for a in i.addresses]
-    gateways = [g for i in same for g in i.gateways]
-    for fam in (4, 6):
-        candidates = [a for a in named if a in kernel] + [a for a in kernel if a not in disowned]
-        text = next((a for a in candidates if family(a) == fam), None)
-        if text is None:
-            continue
-        address, _, prefix = text.partition("/")
-        gateway = next((g for g in gateways if family(g) == fam), None)
-        yield WanAddress(address, int(prefix), gateway)
-
-
 def names_by_address(wans: Iterable[WanLink]) -> dict[str, str]:
     """Which WAN an address of this router belongs to, by its section's name."""
     return {a.address: w.name for w in wans for a in w.addresses}
-
-
-def local_networks(facts: Facts, wans: Iterable[WanLink]) -> tuple[str, ...]:
-    """Networks connected to interfaces that are no WAN (LANs, guest networks, VPNs)."""
-    devices = {w.device for w in wans}
-    found = {
-        str(ipaddress.ip_network(a, strict=False))
-        for i in facts.interfaces
-        if i.up and i.device not in devices and i.device != "lo"
-        for a in i.addresses
-    }
-    return tuple(sorted(found))

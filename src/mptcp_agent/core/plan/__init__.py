@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from ..config import PACKAGE, Config
 from ..network import Facts
-from ..network.wans import WanLink, local_networks, wan_links
+from ..network.wans import WanLink, surroundings, wan_links
 from ..problem import Problem
 from ..snapshot import Capabilities, Choice, Snapshot
 from ..state import Backend, Limits, Process, RouterState
 from . import routing
-from .firewall import Mode, firewall, lan_devices
+from .firewall import Mode, firewall
 from .peers import PeerAddresses, choose, resolve, used_families, with_address_in_use
 from .proxies import Proxies, as_running, proxies, runnable, running_choice
 from .sysctls import sysctls
@@ -65,9 +65,9 @@ def plan(snapshot: Snapshot) -> Plan:
     engine = proxies(config, facts, configured, builds, directory)
     backend, problems = _backend(config, capabilities)
     processes = _processes(snapshot, engine, fenced=backend is not None)
-    switch = backend is not None and bool(config.client and lan_devices(config.client, facts))
+    around = surroundings(config, facts, observed.rules)
+    switch = backend is not None and bool(config.client and around.lan_devices)
     mode = _mode(snapshot, choice, engine, processes) if switch else "bypass"
-    networks = local_networks(facts, wans)
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
     endpoints = routing.with_standing(
@@ -80,18 +80,10 @@ def plan(snapshot: Snapshot) -> Plan:
     state = RouterState(
         endpoints=routing.within_kernel_limit(endpoints),
         limits=LIMITS,
-        routes=routing.routes(wans, networks, peers, health),
+        routes=routing.routes(wans, around.connected, peers, health),
         rules=routing.rules(config, wans, peers),
         firewalls=(
-            firewall(
-                config,
-                facts,
-                backend,
-                mode,
-                [*networks, *(a.network for w in wans for a in w.addresses)],
-                addresses,
-                engine.strip_mptcp,
-            ),
+            firewall(config, backend, mode, around, addresses, engine.strip_mptcp),
         )
         if backend
         else (),

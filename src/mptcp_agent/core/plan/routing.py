@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..config import Config
 from ..health import Health
 from ..network import Facts
-from ..network.wans import WanAddress, WanLink
+from ..network.topology import WanAddress
+from ..network.wans import WanLink
 from ..state import (
     ENDPOINT_IDS,
     PRIORITY_ADDRESS,

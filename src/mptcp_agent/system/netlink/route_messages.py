@@ -1,4 +1,4 @@
-"""Between rtnetlink's messages and the agent's routes and rules: translation only.
+"""Between rtnetlink's messages and the agent's addresses, routes and rules: translation only.
 
 No socket is used here; ``routes`` is where the kernel is spoken to.
 """
@@ -9,6 +9,7 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 
+from ...core.network import AddressFlag, KernelAddress, Scope
 from ...core.state import ROUTE_PROTOCOL, RULE_PRIORITIES, TABLES, Route, RouteType, Rule, family
 from .library import Message
 
@@ -24,6 +25,18 @@ _SCOPE_LINK = 253
 _METRIC6 = 1024
 #: linux/fib_rules.h FR_ACT_TO_TBL
 _TO_TABLE = 1
+#: linux/if_addr.h: IFA_F_SECONDARY is IFA_F_TEMPORARY for IPv6 (RFC 8981). What duplicate
+#: address detection has not passed or has found (IFA_F_TENTATIVE, _DADFAILED) sends nothing;
+#: with IFA_F_OPTIMISTIC (RFC 4429) it does.
+_OPTIMISTIC = 0x04
+_ADDRESS_FLAGS: tuple[tuple[AddressFlag, int], ...] = (
+    ("deprecated", 0x20),
+    ("permanent", 0x80),
+    ("tentative", 0x08 | 0x40),
+)
+_TEMPORARY = 0x01
+#: linux/rtnetlink.h: RT_SCOPE_*; what is none of these counts as global.
+_SCOPES: dict[int, Scope] = {200: "site", 253: "link", 254: "host"}
 
 
 def inet_family(network: str) -> int:
@@ -38,6 +51,26 @@ def network(message: Message, attribute: str, length: str) -> str:
     """The CIDR text of a prefix; a missing address of length 0 means everything."""
     address = message.get_attr(attribute) or _ANY[message["family"]]
     return f"{canonical(address)}/{message[length]}"
+
+
+def to_address(message: Message) -> KernelAddress | None:
+    """None for a message without an address."""
+    # On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is ours.
+    own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    if not own:
+        return None
+    bits = message.get_attr("IFA_FLAGS") or message["flags"]
+    flags = {name for name, bit in _ADDRESS_FLAGS if bits & bit}
+    if bits & _OPTIMISTIC:
+        flags.discard("tentative")
+    if bits & _TEMPORARY and message["family"] == socket.AF_INET6:
+        flags.add("temporary")
+    return KernelAddress(
+        canonical(own),
+        message["prefixlen"],
+        _SCOPES.get(message["scope"], "global"),
+        frozenset(flags),
+    )
 
 
 def is_own_route(message: Message) -> bool:

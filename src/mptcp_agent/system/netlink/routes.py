@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...core.describe import line
-from ...core.network import Link
+from ...core.network import KernelAddress, Link
 from ...core.state import ROUTE_PROTOCOL, TABLES, Route, Rule
 from ...errors import KernelError
 from .framing import Devices
 from .library import Handle, IPRoute, Message, NetlinkError, code, text
 from .route_messages import (
     INET,
-    canonical,
     from_route,
     from_rule,
     inet_family,
     is_own_route,
     is_own_rule,
     network,
+    to_address,
     to_route,
     to_rule,
 )
@@ -32,8 +32,7 @@ from .route_messages import (
 #: What is asked of an open IPRoute; its answer, where one is expected, is messages.
 Ask = Callable[[Any], Iterable[Message]]
 
-#: linux/rtnetlink.h: RT_SCOPE_UNIVERSE (global); RT_SCOPE_NOWHERE: any, in a deletion
-_SCOPE_UNIVERSE = 0
+#: linux/rtnetlink.h RT_SCOPE_NOWHERE: any, in a deletion
 _SCOPE_NOWHERE = 255
 #: linux/rtnetlink.h RTNH_F_ONLINK: the gateway is a neighbour, whatever the addresses say.
 _ONLINK = 4
@@ -43,9 +42,6 @@ _NEW_RULE = (32, 0x1 | 0x4 | 0x400)
 #: linux/if.h
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
-#: linux/if_addr.h IFA_F_DADFAILED, _DEPRECATED, _TENTATIVE: not to be used as a source.
-_UNUSABLE = 0x08 | 0x20 | 0x40
-
 #: What was to be removed is not there, or went with its device.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
 #: What the kernel answers to a gateway outside the networks of the device (IPv4, IPv6).
@@ -94,24 +90,15 @@ class Routing:
         ]
         return tuple(sorted(found, key=lambda link: link.index))
 
-    def addresses(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Devices with their usable global addresses (``address/prefix``), in kernel order.
-
-        Left out: link-local scope, and what duplicate address detection has not yet passed,
-        has failed, or what is deprecated (RFC 4862): no subflow could start there.
-        """
+    def addresses(self) -> tuple[tuple[str, tuple[KernelAddress, ...]], ...]:
+        """Devices with all their addresses, in kernel order."""
         names = Devices()
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[KernelAddress]] = {}
         for message in self._dump("addresses", lambda ip: ip.get_addr()):
-            flags = message.get_attr("IFA_FLAGS") or message["flags"]
-            if message["scope"] != _SCOPE_UNIVERSE or flags & _UNUSABLE:
-                continue
-            # On a point-to-point link IFA_ADDRESS is the other end; IFA_LOCAL is ours.
-            own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            if own:
-                device, text = names[message["index"]], f"{canonical(own)}/{message['prefixlen']}"
-                found.setdefault(device, []).append(text)
-        return tuple(sorted((device, tuple(texts)) for device, texts in found.items()))
+            address = to_address(message)
+            if address is not None:
+                found.setdefault(names[message["index"]], []).append(address)
+        return tuple(sorted((device, tuple(given)) for device, given in found.items()))
 
     # --- What should be --------------------------------------------------------------------
 
