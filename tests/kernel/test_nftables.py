@@ -22,7 +22,7 @@ from kernel.firewall_cases import (
     few_examples,
     made,
 )
-from kernel.firewall_lab import SERVER, FirewallLab
+from kernel.firewall_lab import NEAR4, NEAR6, PORT, SERVER, FirewallLab
 from toolkit.namespace import Namespace
 
 from mptcp_agent.core.state import Access, Firewall, Redirect
@@ -93,7 +93,46 @@ class TestNftables(FirewallCases):
 def test_what_was_applied_is_observed(
     backend: LabBackend, redirect: Redirect | None, access: Access | None
 ) -> None:
+    if redirect:  # devices are devices
+        redirect = replace(redirect, uplinks=redirect.jumps)
     check_observed(backend, redirect, access)
+
+
+@pytest.mark.parametrize("redirect", [REDIRECT, BLOCK], ids=["proxy", "block"])
+def test_what_the_kernel_sends_elsewhere_is_left_alone(
+    lab: FirewallLab, backend: LabBackend, redirect: Redirect
+) -> None:
+    """A VPN's route, whoever made it, the kernel finds by itself, at that moment."""
+    backend.apply(replace(redirect, uplinks=("pppoe-wan", "wan")))
+    for address in PROXIED:
+        assert lab.ask(address) != f"direct {address}"
+    backend.apply(replace(redirect, uplinks=("pppoe-wan", "wan2")))
+    for address in PROXIED:
+        assert lab.ask(address) == f"direct {address}"
+
+
+def test_with_uplinks_a_mark_counts_and_a_missing_route_does_not(
+    lab: FirewallLab, backend: LabBackend
+) -> None:
+    """A policy of the user's sends marked connections elsewhere; where no route leads out the
+    proxy may still have a way."""
+    backend.apply(replace(REDIRECT, uplinks=("wan",)))
+    lab.router.sh(
+        "nft add table inet user;"
+        "nft add chain inet user early '{ type filter hook prerouting priority mangle; }';"
+        f"nft add rule inet user early ip daddr {PROXIED[0]} meta mark set 7;"
+        "ip rule add fwmark 7 lookup 77; ip route add default dev br-lan table 77"
+    )
+    try:
+        assert lab.ask(PROXIED[0]) != f"proxied {PROXIED[0]} {PORT}"
+    finally:
+        lab.router.sh("nft delete table inet user; ip rule del fwmark 7; ip route flush table 77")
+    lab.router.sh("ip route del default; ip -6 route del default")
+    try:
+        for address in PROXIED[:2]:
+            assert lab.ask(address).startswith("proxied")
+    finally:
+        lab.router.sh(f"ip route add default via {NEAR4}; ip -6 route add default via {NEAR6}")
 
 
 def test_it_survives_a_reload_of_fw4(lab: FirewallLab, backend: LabBackend) -> None:

@@ -44,12 +44,16 @@ RULES = [
     Rule(700, 4, TABLE, sport=8388),
     Rule(710, 4, TABLE, oif="wan1"),
     Rule(710, 4, TABLE, oif="not-there-yet"),
+    Rule(710, 4, TABLE, oif="wan1", suppress=0),
+    Rule(711, 4, 254, oif="wan1", suppress=1),
     Rule(720, 4, TABLE, source="10.1.1.1/32"),
     Rule(730, 4, 10900, destination="203.0.113.70/32", iif="lo"),
     Rule(730, 4, 10900, destination="203.0.113.0/24", iif="lo", oif="wan1"),
     Rule(700, 6, TABLE, source="2001:db8:1::1/128", sport=8388),
     Rule(710, 6, TABLE, oif="wan1"),
     Rule(720, 6, TABLE, source="2001:db8:1::1/128"),
+    Rule(720, 6, TABLE, source="2001:db8:1::1/128", suppress=0),
+    Rule(721, 6, 254, source="2001:db8:1::1/128", suppress=4),
     Rule(730, 6, 10900, destination="2001:db8:70::/48", iif="lo"),
 ]
 

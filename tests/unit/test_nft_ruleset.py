@@ -72,6 +72,16 @@ def test_the_table_as_text() -> None:
     ]
 
 
+def test_the_way_of_a_packet_is_asked_for_only_where_uplinks_are_known() -> None:
+    assert "oifname" not in table_text(Firewall("nftables", REDIRECT))
+    text = table_text(Firewall("nftables", replace(REDIRECT, uplinks=("eth1", "wwan0"))))
+    assert (
+        '\t\tfib daddr . mark oif exists fib daddr . mark oifname != { "eth1", "wwan0" } return '
+        'comment "routed elsewhere"\n'
+        "\t\tmeta l4proto tcp counter redirect"
+    ) in text
+
+
 def test_switching_touches_only_the_jumps() -> None:
     assert jumps_text(replace(REDIRECT, jumps=())) == "flush chain inet mptcp_proxy prerouting\n"
     assert jumps_text(replace(REDIRECT, jumps=("br-lan",), mode="block")).splitlines() == [
@@ -121,6 +131,22 @@ def listing(*entries: dict[str, Any], bypass4: Any = (), note: str = "", handle:
             ]
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("right", "uplinks"),
+    [
+        ("wan", ("wan",)),  # nft makes a comparison of a set of one
+        ({"set": ["wan", "pppoe-wan"]}, ("pppoe-wan", "wan")),
+        (["wan", "eth2"], ("eth2", "wan")),
+    ],
+)
+def test_uplinks_are_read_from_the_rule_that_asks(right: Any, uplinks: tuple[str, ...]) -> None:
+    asked = {"fib": {"result": "oifname", "flags": ["daddr", "mark"]}}
+    there = {"fib": {"result": "oif", "flags": ["daddr", "mark"]}}
+    entry = rule("SSREDIR", match(there, True), match(asked, right), {"return": None})
+    found = meaning(parse(listing(entry))).redirect
+    assert found and found.uplinks == uplinks
 
 
 def noted(*entries: dict[str, Any], **more: Any) -> str:

@@ -36,7 +36,7 @@ from ..system.counters import memory_total
 from ..system.firewall.iptables import Iptables
 from ..system.firewall.nftables import Nftables
 from ..system.netlink.endpoints import PathManager
-from ..system.netlink.main_table import main_routes
+from ..system.netlink.main_table import main_routes, ways_out
 from ..system.netlink.routes import Routing
 from .originals import Originals
 
@@ -164,7 +164,8 @@ class Machine:
         return replace(before, facts=replace(before.facts, links=found, addresses=addresses))
 
     def _own_routing(self, before: Observation) -> Observation:
-        facts = replace(before.facts, main=main_routes(self._main_over, MAIN_LIMIT))
+        main = main_routes(self._main_over, MAIN_LIMIT)
+        facts = replace(before.facts, main=main, ways_out=ways_out())
         routes, rules = self._routing.observe()
         state = replace(
             before.state,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .diff import Change, Item
 from .plan.sysctls import BUFFERS
-from .state import Endpoint, File, Firewall, Limits, Process, Route, Rule, Sysctl
+from .state import TABLE_MAIN, Endpoint, File, Firewall, Limits, Process, Route, Rule, Sysctl
 
 
 def kind(item: Item) -> str:
@@ -79,7 +79,10 @@ def _rule(rule: Rule) -> str:
         ("ipproto tcp sport", rule.sport),
     ):
         words.append(f"{word} {value}" if value is not None else "")
-    return " ".join([w for w in words if w] + ["lookup", str(rule.table)])
+    words += ["lookup", "main" if rule.table == TABLE_MAIN else str(rule.table)]
+    if rule.suppress is not None:
+        words.append(f"suppress_prefixlength {rule.suppress}")
+    return " ".join(w for w in words if w)
 
 
 def _firewall(firewall: Firewall) -> str:
@@ -87,7 +90,10 @@ def _firewall(firewall: Firewall) -> str:
     if redirect := firewall.redirect:
         does = "refuse" if redirect.mode == "block" else f"redirect to port {redirect.port}"
         at = f"from {', '.join(redirect.jumps)}" if redirect.jumps else "switched off"
-        parts.append(f"chain SSREDIR {does}, {at}, leaving alone {' '.join(redirect.bypass)}")
+        alone = " ".join(redirect.bypass)
+        if redirect.uplinks:
+            alone += f" and what leaves by other devices than {', '.join(redirect.uplinks)}"
+        parts.append(f"chain SSREDIR {does}, {at}, leaving alone {alone}")
     if access := firewall.access:
         who = " ".join(access.allow) or "everyone"
         parts.append(f"server port {access.port} open to {who}")

@@ -21,7 +21,9 @@ from typing import Literal
 ROUTE_PROTOCOL = 109
 
 #: Rule priorities of the agent. Before main (32766) and before mwan3 (1001..) and pbr
-#: (29000..), so that a subflow bound to a WAN stays on it whatever else is installed.
+#: (29000..), so that a subflow bound to a WAN stays on it whatever else is installed. From
+#: PRIORITY_DEVICE and PRIORITY_ADDRESS on three each: the WAN's table without its default, main
+#: without its defaults, the WAN's table.
 PRIORITY_SERVER_REPLY = 700
 PRIORITY_DEVICE = 710
 PRIORITY_ADDRESS = 720
@@ -33,6 +35,8 @@ RULE_PRIORITIES = range(700, 740)
 TABLE_PEERS = 10900
 TABLE_FIRST_WAN = 10901
 TABLES = range(10900, 10932)
+#: linux/rtnetlink.h RT_TABLE_MAIN: the user's, looked up and never changed.
+TABLE_MAIN = 254
 
 #: Endpoint ids of the agent: one per WAN address. The kernel hands out ids from 1 upwards to
 #: those who do not ask for one, so these stay clear of other people's.
@@ -92,6 +96,8 @@ class Rule:
     oif: str | None = None
     sport: int | None = None
     """TCP source port; set together with ``ipproto tcp``."""
+    suppress: int | None = None
+    """Routes to networks of so few bits or fewer do not count (``suppress_prefixlength``)."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,9 @@ class Redirect:
     jumps: tuple[str, ...]
     """LAN devices whose TCP enters the chain; empty = switched off."""
     mode: Literal["proxy", "block"] = "proxy"
+    uplinks: tuple[str, ...] = ()
+    """Devices over which main's default is to be proxied, sorted. What the kernel would send by
+    any other device now is left alone. Empty: it is not asked (iptables cannot)."""
     strip_mptcp: bool = False
     """Strip the MPTCP option from LAN SYNs: for redirectors whose listener speaks MPTCP."""
 

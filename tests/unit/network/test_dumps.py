@@ -10,6 +10,7 @@ DNS.
               has what netifd says
     main      the main table's routes, as ``ip route`` shows them; those of connected networks
               need not be named
+    ways_out  over which devices the kernel sends IPv4 to the Internet
     asked     the interfaces of the wan sections and of the client's ``lan``, the peers' addresses
     expected  what ``core.network.topology`` makes of it; ``local`` without what is connected
 
@@ -29,6 +30,7 @@ import pytest
 
 from mptcp_agent.core.network import Facts, KernelAddress, MainRoute, netifd
 from mptcp_agent.core.network.topology import Topology, topology
+from mptcp_agent.core.state import Family
 
 Json = Any
 
@@ -56,6 +58,7 @@ def main_route(text: str) -> MainRoute:
 
 
 def facts(case: Json) -> Facts:
+    families: tuple[Family, ...] = (4,)
     interfaces = netifd.interfaces(case["dump"])
     kernel: dict[str, tuple[KernelAddress, ...]] = {}
     for interface in interfaces:
@@ -68,6 +71,9 @@ def facts(case: Json) -> Facts:
         interfaces=interfaces,
         addresses=tuple(sorted(kernel.items())),
         main=tuple(map(main_route, case.get("main", ()))),
+        ways_out=tuple(
+            (family, device) for device in case.get("ways_out", ()) for family in families
+        ),
     )
 
 
@@ -88,6 +94,7 @@ def written(found: Topology) -> Json:
         "connected": list(found.connected),
         "local": [n for n in found.local if n not in found.connected],
         "lan_devices": list(found.lan_devices),
+        **({"elsewhere": [device for _, device in found.elsewhere]} if found.elsewhere else {}),
     }
 
 

@@ -1,7 +1,8 @@
 """What the firewall has to do, said once for both back ends (nftables, iptables).
 
 The chain SSREDIR sees the TCP of the LAN. It leaves alone what never may be proxied
-(``ALWAYS``), the router's own addresses and ``Redirect.bypass``; the rest it redirects into
+(``ALWAYS``), the router's own addresses, ``Redirect.bypass`` and, where the back end can ask,
+what the kernel would send by another device than ``Redirect.uplinks``; the rest it redirects into
 the proxy (mode proxy) or refuses with a TCP reset (mode block). One jump rule per LAN device
 leads into it; without jumps the chain stands ready and does nothing.
 
@@ -134,6 +135,7 @@ def checked(firewall: Firewall, backend: Backend) -> Firewall:
             port=_port(redirect.port),
             bypass=collapse(redirect.bypass),
             jumps=checked_devices(redirect.jumps),
+            uplinks=checked_devices(redirect.uplinks),
         )
     if access:
         access = Access(_port(access.port), collapse(access.allow))

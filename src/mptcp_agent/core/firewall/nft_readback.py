@@ -95,6 +95,7 @@ def meaning(listing: Listing) -> Firewall:
             bypass=collapse(_elements(listing, "bypass4", "bypass6")),
             jumps=tuple(sorted(map(_device, _jump_rules(listing)))),
             mode="block" if block else "proxy",
+            uplinks=_uplinks(listing),
             strip_mptcp="strip" in listing.chains,
         )
     if "access" in listing.chains:
@@ -179,6 +180,20 @@ def _port(listing: Listing, chain: str) -> int:
         if isinstance(port, int):
             return port
     return TAMPERED
+
+
+def _uplinks(listing: Listing) -> tuple[str, ...]:
+    """The devices of the rule that asks for a packet's way."""
+    for rule in listing.chains.get(CHAIN, ()):
+        for statement in rule["expr"]:
+            match = statement.get("match", {})
+            left = match.get("left", {})
+            asked = left.get("fib", {}) if isinstance(left, dict) else {}
+            if asked.get("result") == "oifname":
+                right = match["right"]
+                names = right.get("set", ()) if isinstance(right, dict) else right
+                return (names,) if isinstance(names, str) else tuple(sorted(map(str, names)))
+    return ()
 
 
 def _jump_rules(listing: Listing) -> Iterator[_Json]:

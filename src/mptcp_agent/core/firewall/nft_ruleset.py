@@ -33,6 +33,11 @@ JUMP_CHAINS = {"proxy": "prerouting", "block": "block"}
 # router without an IPv6 default route would then never proxy IPv6.
 _OWN = "fib daddr type { local, broadcast, anycast, multicast }"
 
+# Where the kernel would send the packet now, by main and by whatever rules and marks there are.
+# Without any route it would not go out at all, and can still be proxied. (A named set of device
+# names cannot be compared with this: seen with nft 1.0.6.)
+_ROUTED = "fib daddr . mark"
+
 
 def table_text(firewall: Firewall) -> str:
     """The transaction that replaces the whole table by this one. Takes checked values only."""
@@ -79,6 +84,12 @@ def _redirect(redirect: Redirect) -> Iterator[str]:
     yield f'\tip6 daddr {{ {", ".join(ALWAYS[6])} }} return comment "left alone always"'
     yield '\tip daddr @bypass4 return comment "left alone by configuration"'
     yield '\tip6 daddr @bypass6 return comment "left alone by configuration"'
+    if redirect.uplinks:
+        names = ", ".join(f'"{device}"' for device in redirect.uplinks)
+        yield (
+            f"\t{_ROUTED} oif exists {_ROUTED} oifname != {{ {names} }} return "
+            'comment "routed elsewhere"'
+        )
     if redirect.mode == "proxy":
         yield f'\tmeta l4proto tcp counter redirect to :{port} comment "redirect"'
     else:

@@ -125,6 +125,8 @@ class Facts:
     addresses: tuple[tuple[str, tuple[KernelAddress, ...]], ...] = ()
     main: tuple[MainRoute, ...] = ()
     """Routes of the main table, as many as have to be known (``core.network.topology``)."""
+    ways_out: tuple[tuple[Family, str], ...] = ()
+    """Devices over which the kernel sends to the Internet now, in each family."""
     resolved: tuple[tuple[str, tuple[str, ...]], ...] = ()
     formerly: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()

@@ -16,7 +16,8 @@ How it is read, each line with the set-up that taught it in ``tests/unit/network
                     same network or link-local; else main's on that device.
     uplinks         Devices over which main's default leads to the Internet as far as we are
                     concerned: those of the wan sections, and of tunnels that carry one family
-                    over the other (464xlat, DS-Lite, 6in4 …). Any other default is the user's.
+                    over the other (464xlat, DS-Lite, 6in4 …). Any other default is the user's:
+                    what leaves by it (``elsewhere``) is not proxied.
     connected       Networks of the addresses on devices that are no WAN's, and delegated
                     prefixes: no WAN's table may swallow them.
     local           These, the networks on the WANs' devices, and what main has a more specific
@@ -87,6 +88,9 @@ class Topology:
     connected: tuple[str, ...]
     local: tuple[str, ...]
     lan_devices: tuple[str, ...]
+    elsewhere: tuple[tuple[Family, str], ...] = ()
+    """Where the Internet is reached now by a device that is no uplink, as a VPN's: family and
+    device."""
 
 
 def topology(
@@ -118,6 +122,7 @@ def topology(
         connected=tuple(sorted(connected)),
         local=tuple(sorted(local)),
         lan_devices=tuple(sorted({i.device for i in interfaces if i and i.device})),
+        elsewhere=tuple(w for w in facts.ways_out if w[1] not in uplinks),
     )
 
 

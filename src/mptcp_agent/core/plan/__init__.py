@@ -9,15 +9,17 @@ sysctls    kernel settings
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..config import PACKAGE, Config
-from ..network import Facts
+from ..network import MAIN_LIMIT, Facts
+from ..network.topology import Topology
 from ..network.wans import WanLink, surroundings, wan_links
 from ..problem import Problem
 from ..snapshot import Capabilities, Choice, Snapshot
 from ..state import Backend, Limits, Process, RouterState
+from ..state import family as family_of
 from . import routing
 from .firewall import Mode, firewall
 from .peers import PeerAddresses, choose, resolve, used_families, with_address_in_use
@@ -82,9 +84,7 @@ def plan(snapshot: Snapshot) -> Plan:
         limits=LIMITS,
         routes=routing.routes(wans, around.connected, peers, health),
         rules=routing.rules(config, wans, peers),
-        firewalls=(
-            firewall(config, backend, mode, around, addresses, engine.strip_mptcp),
-        )
+        firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp),)
         if backend
         else (),
         processes=processes,
@@ -93,7 +93,12 @@ def plan(snapshot: Snapshot) -> Plan:
     )
     return Plan(
         state=state,
-        problems=(*problems, *engine.problems, *_notes(config, wans, peers, facts, len(endpoints))),
+        problems=(
+            *problems,
+            *engine.problems,
+            *_notes(config, wans, peers, facts, len(endpoints)),
+            *_unproxied(config, around, facts),
+        ),
         wans=wans,
         peers=peers,
         choice=choice,
@@ -164,6 +169,29 @@ def _backend(config: Config, means: Capabilities) -> tuple[Backend | None, tuple
             "install nftables (OpenWrt: nftables-json), or iptables and python3-iptables",
         ),
     )
+
+
+def _unproxied(config: Config, around: Topology, facts: Facts) -> Iterator[Problem]:
+    """What of the LAN's goes out directly because main says so, as nobody may expect."""
+    if config.client is None:
+        return
+    where = f"{PACKAGE}.{config.client.name}.lan"
+    for family, device in around.elsewhere:
+        yield Problem(
+            where,
+            f"IPv{family} leaves by {device}, which is no wan: what goes there is not proxied",
+            f"if it is to be, add a wan section for the interface of {device} (role off is enough)",
+            severity="warning",
+        )
+    for family in (4, 6):
+        if sum(family_of(r.destination) == family for r in facts.main) >= MAIN_LIMIT:
+            yield Problem(
+                where,
+                f"main has more than {MAIN_LIMIT} IPv{family} routes that have to be copied; "
+                "what the others lead to is proxied",
+                "name these networks in option bypass, or use nftables",
+                severity="warning",
+            )
 
 
 def _notes(

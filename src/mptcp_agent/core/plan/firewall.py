@@ -8,9 +8,11 @@ from typing import Literal
 from ..config import Config
 from ..firewall import collapse
 from ..network.topology import Topology
-from ..state import Access, Backend, Firewall, Redirect
+from ..state import Access, Backend, Family, Firewall, Redirect
 
 Mode = Literal["proxy", "bypass", "block", "starting"]
+
+_EVERYTHING: dict[Family, str] = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def firewall(
@@ -23,12 +25,16 @@ def firewall(
 ) -> Firewall:
     """``around`` is the router's network, ``peers`` every address of every peer."""
     redirect = access = None
+    # Of nftables the kernel is asked for the way of each connection.
+    families = {family for family, _ in around.elsewhere} if backend == "iptables" else set()
+    elsewhere = [_EVERYTHING[family] for family in sorted(families)]
     if config.client:
         redirect = Redirect(
             port=config.client.local_port,
-            bypass=collapse([*config.client.bypass, *around.local, *peers]),
+            bypass=collapse([*config.client.bypass, *around.local, *peers, *elsewhere]),
             jumps=around.lan_devices if mode in ("proxy", "block") else (),
             mode="block" if mode == "block" else "proxy",
+            uplinks=around.uplinks if backend == "nftables" else (),
             strip_mptcp=strip_mptcp,
         )
     if config.server:

@@ -5,6 +5,11 @@ WAN wherever it is going. The first subflow of a connection has no address yet: 
 sends it over the best WAN, and moves when that WAN fails. Later packets of the connection
 carry the WAN's address, so moving that table never moves a running subflow.
 
+What main has a more specific route for than a default stays as main says, also for what comes
+from a WAN's address: main is looked up before the WAN's default, as it is at that moment, and not
+copied. The peers are excepted, and have routes of their own in each WAN's table: main may well
+have one for the end of a VPN that is on the same machine, and a subflow stays on its WAN.
+
 A server answers from the address the client spoke to, which may belong to another WAN than
 the client's link (the client's second WAN joins to the server's first address). So replies to
 a client on a WAN's own network go out by that WAN, whatever their source.
@@ -13,10 +18,11 @@ a client on a WAN's own network go out by that WAN, whatever their source.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from ..config import Config
 from ..health import Health
-from ..network import Facts
+from ..network import DEFAULT_LENGTH, Facts
 from ..network.topology import WanAddress
 from ..network.wans import WanLink
 from ..state import (
@@ -25,6 +31,7 @@ from ..state import (
     PRIORITY_DEVICE,
     PRIORITY_PEER,
     PRIORITY_SERVER_REPLY,
+    TABLE_MAIN,
     TABLE_PEERS,
     Endpoint,
     EndpointFlag,
@@ -72,18 +79,23 @@ def _wan_table(
     networks: Iterable[str],
     siblings: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Route]:
+    for address, same_peer in siblings.items():
+        if family(address) == own.family and not own.holds(address):
+            yield _route_to(address, wan, wan.table, same_peer)
+    hosts = {_host(address) for address in siblings}
     for network in networks:
-        if family(network) == own.family and network != own.network:
+        if family(network) == own.family and network != own.network and network not in hosts:
             yield Route(wan.table, network, type="throw")
     if own.network != own.host:
         yield Route(wan.table, own.network, device=wan.device, source=own.address)
     if own.gateway:
         default = "::/0" if own.family == 6 else "0.0.0.0/0"
         yield Route(wan.table, default, device=wan.device, gateway=own.gateway, source=own.address)
-        return
-    for address, same_peer in siblings.items():
-        if family(address) == own.family and not own.holds(address):
-            yield _route_to(address, wan, wan.table, same_peer)
+
+
+def _host(address: str) -> str:
+    """The address as a network of one."""
+    return f"{address}/{128 if family(address) == 6 else 32}"
 
 
 def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]) -> Route:
@@ -91,11 +103,10 @@ def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]
     the same peer on that link; else the address itself, on-link."""
     own = wan.address(family(address))
     assert own is not None
-    host = f"{address}/{128 if own.family == 6 else 32}"
     gateway = own.gateway or next((a for a in same_peer if own.holds(a)), None)
     if own.holds(address):
         gateway = None
-    return Route(table, host, device=wan.device, gateway=gateway, source=own.address)
+    return Route(table, _host(address), device=wan.device, gateway=gateway, source=own.address)
 
 
 def rules(
@@ -106,8 +117,8 @@ def rules(
         if not wan.in_use:
             continue
         for own in wan.addresses:
-            found.append(Rule(PRIORITY_DEVICE, own.family, wan.table, oif=wan.device))
-            found.append(Rule(PRIORITY_ADDRESS, own.family, wan.table, source=own.host))
+            found += _to_wan(PRIORITY_DEVICE, wan, own, oif=wan.device)
+            found += _to_wan(PRIORITY_ADDRESS, wan, own, source=own.host)
             if config.server and own.network != own.host:
                 found.append(
                     Rule(
@@ -120,9 +131,26 @@ def rules(
                     )
                 )
     for address in dict.fromkeys(a for p in peers for a in p.addresses):
-        host = f"{address}/{128 if family(address) == 6 else 32}"
-        found.append(Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=host, iif="lo"))
+        to_peer = Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=_host(address))
+        found.append(replace(to_peer, iif="lo"))
     return tuple(sorted(set(found), key=_rule_order))
+
+
+def _to_wan(
+    priority: int,
+    wan: WanLink,
+    own: WanAddress,
+    *,
+    source: str | None = None,
+    oif: str | None = None,
+) -> Iterator[Rule]:
+    """The WAN's table with main's more specific routes before its default."""
+    table = Rule(priority, own.family, wan.table, source=source, oif=oif)
+    yield replace(table, suppress=0)
+    if own.gateway:
+        length = DEFAULT_LENGTH[own.family]
+        yield replace(table, priority=priority + 1, table=TABLE_MAIN, suppress=length)
+        yield replace(table, priority=priority + 2)
 
 
 def _rule_order(rule: Rule) -> tuple[int, int, int, str]:

@@ -15,11 +15,18 @@ import struct
 from collections.abc import Collection, Iterator
 
 from ...core.network import MainRoute
+from ...core.state import Family
 from ...errors import KernelError
 
 #: linux/netlink.h
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _REQUEST, _DUMP = 0x1, 0x300
+#: Somewhere in the Internet, in both halves of it: OpenVPN leaves the default alone and puts two
+#: halves of one before it.
+_SOMEWHERE: dict[Family, tuple[str, ...]] = {
+    4: ("11.0.0.1", "192.0.2.1"),
+    6: ("2000::1", "3ffe::1"),
+}
 _ERROR, _DONE = 2, 3
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
 #: linux/rtnetlink.h: RTM_GETROUTE, RT_TABLE_MAIN
@@ -32,6 +39,10 @@ _NEXT_HOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, device
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH = 1, 4, 5, 9
 #: RTN_UNICAST; RTN_BLACKHOLE, _UNREACHABLE, _PROHIBIT
 _UNICAST, _REFUSING = 1, (6, 7, 8)
+#: What the kernel answers where there is no route, or one that refuses.
+_NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ENODEV}
+#: … and where it has no IPv6
+_NO_WAY |= {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
 
 
 def main_routes(devices: Collection[str] | None, limit: int) -> tuple[MainRoute, ...]:
@@ -56,6 +67,29 @@ def main_routes(devices: Collection[str] | None, limit: int) -> tuple[MainRoute,
     return tuple(sorted(found, key=lambda r: (r.destination, r.device or "", r.gateway or "")))
 
 
+def ways_out() -> tuple[tuple[Family, str], ...]:
+    """Devices over which the router's own packets go to the Internet now, whatever table says so.
+    Raises KernelError."""
+    found: set[tuple[Family, str]] = set()
+    for family, addresses in _SOMEWHERE.items():
+        version = socket.AF_INET6 if family == 6 else socket.AF_INET
+        for address in addresses:
+            packed = socket.inet_pton(version, address)
+            body = _ROUTE.pack(version, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+            body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST) + packed
+            try:
+                for message in _ask(_REQUEST, body):
+                    attributes = _attributes(message[_ROUTE.size :])
+                    if _ROUTE.unpack_from(message)[7] == _UNICAST and _RTA_OIF in attributes:
+                        name = _name(_INDEX.unpack(attributes[_RTA_OIF])[0], {})
+                        found |= {(family, name)} if name else set()
+                    break
+            except OSError as error:
+                if error.errno not in _NO_WAY:
+                    raise KernelError(f"asking for a route: {error.strerror}") from error
+    return tuple(sorted(found))
+
+
 def _questions(devices: Collection[str] | None) -> Iterator[tuple[int, int]]:
     """Type of route and device of each dump; 0 for any device."""
     if devices is None:
@@ -68,7 +102,10 @@ def _questions(devices: Collection[str] | None) -> Iterator[tuple[int, int]]:
 
 def _routes(version: int, kind: int, index: int) -> Iterator[MainRoute]:
     names: dict[int, str | None] = {}
-    for message in _dump(version, kind, index):
+    body = _ROUTE.pack(version, 0, 0, 0, _MAIN, 0, 0, kind, 0)
+    if index:
+        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + _INDEX.size, _RTA_OIF) + _INDEX.pack(index)
+    for message in _ask(_REQUEST | _DUMP, body):
         family, length, _, _, table, _, _, seen, _ = _ROUTE.unpack_from(message)
         if family != version or table != _MAIN or seen != kind:
             continue  # a kernel that does not filter
@@ -112,21 +149,16 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def _dump(version: int, kind: int, index: int) -> Iterator[bytes]:
+def _ask(flags: int, body: bytes) -> Iterator[bytes]:
     """The payloads of the answer; OSError with what the kernel says when it refuses. Whoever
-    has enough stops: the rest is never sent."""
-    body = _ROUTE.pack(version, 0, 0, 0, _MAIN, 0, 0, kind, 0)
-    if index:
-        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + _INDEX.size, _RTA_OIF) + _INDEX.pack(index)
+    has enough stops: the rest is never sent. To what is no dump one message is the answer."""
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
     ) as opened:
         opened.settimeout(5)  # the kernel answers within the call; never hang on it
         with contextlib.suppress(OSError):  # before Linux 4.20
             opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-        opened.send(
-            _HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, _REQUEST | _DUMP, 1, 0) + body
-        )
+        opened.send(_HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, flags, 1, 0) + body)
         while True:
             data = opened.recv(1 << 16)
             offset = 0

@@ -25,6 +25,8 @@ _SCOPE_LINK = 253
 _METRIC6 = 1024
 #: linux/fib_rules.h FR_ACT_TO_TBL
 _TO_TABLE = 1
+#: FRA_SUPPRESS_PREFIXLEN of a rule that suppresses nothing: -1
+_SUPPRESS_NOTHING = 0xFFFFFFFF
 #: linux/if_addr.h: IFA_F_SECONDARY is IFA_F_TEMPORARY for IPv6 (RFC 8981). What duplicate
 #: address detection has not passed or has found (IFA_F_TENTATIVE, _DADFAILED) sends nothing;
 #: with IFA_F_OPTIMISTIC (RFC 4429) it does.
@@ -123,6 +125,7 @@ def is_own_rule(message: Message) -> bool:
 
 def to_rule(message: Message) -> Rule:
     ports = message.get_attr("FRA_SPORT_RANGE")
+    suppress = message.get_attr("FRA_SUPPRESS_PREFIXLEN")
     return Rule(
         priority=message.get_attr("FRA_PRIORITY"),
         family=4 if message["family"] == socket.AF_INET else 6,
@@ -132,6 +135,7 @@ def to_rule(message: Message) -> Rule:
         iif=message.get_attr("FRA_IIFNAME"),
         oif=message.get_attr("FRA_OIFNAME"),
         sport=_port(ports),
+        suppress=None if suppress in (None, _SUPPRESS_NOTHING) else suppress,
     )
 
 
@@ -153,6 +157,8 @@ def from_rule(rule: Rule) -> dict[str, int | str]:
         request["oifname"] = rule.oif
     if rule.sport is not None:
         request |= {"ip_proto": socket.IPPROTO_TCP, "sport_range": f"{rule.sport}:{rule.sport}"}
+    if rule.suppress is not None:
+        request["FRA_SUPPRESS_PREFIXLEN"] = rule.suppress
     return request
 
 

@@ -59,6 +59,9 @@ class Routing:
         # strict_check: the kernel filters dumps (Linux 4.20), so that a full Internet table
         # in main costs nothing here; ext_ack: it says in words what it refuses.
         self._netlink = Handle(lambda: IPRoute(ext_ack=True, strict_check=True))
+        self._rules_seen: dict[int, list[Rule]] = {}
+        """As last read, with what was added since: what is to be added was missed in these, and
+        reading them costs several times as much as adding one."""
 
     def close(self) -> None:
         self._netlink.close()
@@ -157,7 +160,8 @@ class Routing:
 
     def add_rule(self, rule: Rule) -> None:
         """Install the rule; fine where it exists already."""
-        if rule in self._own_rules(INET[rule.family]):
+        seen = self._seen(rule)
+        if rule in seen:
             return
         try:
             self._netlink.request(lambda ip: ip.rule(_NEW_RULE, **from_rule(rule)))
@@ -166,6 +170,7 @@ class Routing:
                 f"{line(rule)}: {text(error)}; does the kernel have policy routing "
                 "(CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)?"
             ) from error
+        seen.append(rule)
 
     def remove_rule(self, rule: Rule) -> None:
         """Remove the rule; fine where it is gone already.
@@ -173,6 +178,11 @@ class Routing:
         A selector that the request leaves out matches any (net/core/fib_rules.c), so the
         request may first hit more specific rules of ours: those are put back.
         """
+        seen = self._seen(rule)
+        if rule in seen and not any(_hits(rule, other) for other in seen if other != rule):
+            self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
+            seen.remove(rule)
+            return
         version = INET[rule.family]
         before = self._own_rules(version)
         if rule not in before:
@@ -181,7 +191,7 @@ class Routing:
         now = before
         while rule in now and len(hit) < len(before):
             self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
-            last, now = now, self._own_rules(version)
+            last, now = list(now), self._own_rules(version)
             hit += [r for r in last if r not in now]
         for other in hit:
             if other != rule:
@@ -204,7 +214,15 @@ class Routing:
 
     def _own_rules(self, version: int) -> list[Rule]:
         messages = self._dump("rules", lambda ip: ip.get_rules(family=version))
-        return [to_rule(message) for message in messages if is_own_rule(message)]
+        found = [to_rule(message) for message in messages if is_own_rule(message)]
+        self._rules_seen[version] = found
+        return found
+
+    def _seen(self, rule: Rule) -> list[Rule]:
+        """The rules of its family as last read."""
+        version = INET[rule.family]
+        seen = self._rules_seen.get(version)
+        return self._own_rules(version) if seen is None else seen
 
     def _slot(self, route: Route) -> list[Message]:
         """All routes in the route's place, whoever made them."""
@@ -230,6 +248,13 @@ def _routes_where(version: int, **filters: int) -> Ask:
     Python (1 s for 25,000 routes, against 2 ms).
     """
     return lambda ip: ip.route("dump", family=version, dump_filter=None, **filters)
+
+
+def _hits(request: Rule, rule: Rule) -> bool:
+    """Whether a request to delete one rule could hit another (rule_find of
+    net/core/fib_rules.c): it has all the selectors that the request names."""
+    named = {k: v for k, v in vars(request).items() if v is not None and k != "suppress"}
+    return named.items() <= vars(rule).items()
 
 
 def _order(item: Route | Rule) -> tuple[tuple[bool, Any], ...]:
