@@ -15,6 +15,13 @@ config interface 'wan1'
 	option ipaddr '10.1.1.2/24'
 	option gateway '10.1.1.1'
 
+config interface 'wan3'
+	option device 'wan1'
+	option proto 'static'
+	option ipaddr '10.3.3.2/24'
+	option gateway '10.3.3.1'
+	option defaultroute '0'
+
 config interface 'wan2'
 	option device 'wan2'
 	option proto 'static'
@@ -75,6 +82,7 @@ config route
 
 WAN1 = [
     "10.1.1.0/24 dev wan1 proto kernel scope link src 10.1.1.2",
+    "10.3.3.0/24 dev wan1 proto kernel scope link src 10.3.3.2",
     "192.168.70.0/24 via 10.1.1.70 dev wan1 proto static",
     "default via 10.1.1.1 dev wan1 proto static",
 ]
@@ -125,6 +133,17 @@ def test_in_the_status(router: ContractRouter) -> None:
             [("mask", 24), ("nexthop", nowhere), ("mtu", 1400), ("source", "10.2.2.2/32")],
         ]
     )
+
+
+def test_a_default_route_that_is_not_wanted_is_told_and_not_installed(
+    router: ContractRouter,
+) -> None:
+    with router.caller() as call:
+        status = call("network.interface.wan3", "status")
+    assert status["route"] == []
+    assert status["inactive"]["route"] == [
+        {"target": "0.0.0.0", "mask": 0, "nexthop": "10.3.3.1", "source": "0.0.0.0/0"}
+    ]
 
 
 def test_they_come_and_go_with_the_interface(router: ContractRouter) -> None:

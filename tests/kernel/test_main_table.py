@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from kernel.namespaces import Namespace
+from toolkit.namespace import Namespace
 
 from mptcp_agent.core.network import MainRoute
 from mptcp_agent.system.netlink.main_table import main_routes
 
-pytestmark = pytest.mark.usefixtures("router")
+pytestmark = pytest.mark.usefixtures("client")
 
 
 def over(device: str, destination: str, gateway: str | None = None) -> MainRoute:
@@ -26,8 +26,8 @@ def destinations(*devices: str, limit: int = 100) -> list[str]:
     return [r.destination for r in found if not r.destination.startswith("fe80:")]
 
 
-def test_what_leaves_by_a_device_and_what_is_refused(router: Namespace) -> None:
-    router.sh(
+def test_what_leaves_by_a_device_and_what_is_refused(client: Namespace) -> None:
+    client.sh(
         "ip route add default via 10.1.1.2 dev wan1 metric 10;"
         "ip route add default via 10.2.2.2 dev wan2 metric 20;"
         "ip route add 10.200.0.0/16 via 10.1.1.254 dev wan1;"
@@ -55,10 +55,10 @@ def test_what_leaves_by_a_device_and_what_is_refused(router: Namespace) -> None:
     assert main_routes((), 100) == tuple(r for r in found if r.refuses)
 
 
-def test_ten_thousand_routes_of_a_mesh_cost_nothing(router: Namespace) -> None:
+def test_ten_thousand_routes_of_a_mesh_cost_nothing(client: Namespace) -> None:
     """Those of a device that is no WAN are not even sent; those that are wanted are limited."""
     networks = (f"10.{n // 250 + 100}.{n % 250}.0/24" for n in range(10_000))
-    router.batch([f"route add {network} via 10.2.2.2 dev wan2" for network in networks])
+    client.batch([f"route add {network} via 10.2.2.2 dev wan2" for network in networks])
     start = time.process_time()
     assert destinations("wan1") == ["10.1.1.0/24", "2001:db8:1::/64"]
     assert time.process_time() - start < 0.05  # 2 ms; to unpack them all takes 170

@@ -41,6 +41,7 @@ def _build(links: list[Shape], proxy: Proxy, net: Network) -> None:
     for number, shape in enumerate(links, 1):
         name = f"wan{number}"
         provider = _provider(net, internet, number)
+        net.providers.append(provider)
         net.wires.append(net.cabling.shaped((net.client, name), (provider, "cust"), shape))
         side4, side6 = f"100.64.{number}", f"2001:db8:64:{number}:"
         Interface("cust", "cust", [f"{side4}.1/24", f"{side6}:1/64"]).configure(provider)

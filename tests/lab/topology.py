@@ -82,6 +82,8 @@ class Network:
     client_host: Host
     server_host: Host
     wires: list[Wire] = field(default_factory=list)
+    providers: list[Host] = field(default_factory=list)
+    """Where there are some: `providers[i]` is at the far end of `wires[i]`."""
     interfaces: dict[str, list[Interface]] = field(default_factory=dict)
     target: str = ""
     target6: str = ""

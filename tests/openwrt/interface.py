@@ -71,6 +71,8 @@ class Config:
     table: int = 0
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
+    kept_out: tuple[Route, ...] = ()
+    """Default routes that netifd knows and does not install: `option defaultroute '0'`."""
     dns: tuple[str, ...] = ()
     data: tuple[tuple[str, Json], ...] = ()
     bad_address: str = ""
@@ -151,14 +153,21 @@ def _interface(section: Section) -> Config | None:
     for option, family in (("ip6gw", 6), ("gateway", 4)):  # netifd's order
         gateway = _one(options, option)
         sources = [each.address for each in found if each.family == family]
-        if not gateway or not sources or not _boolean(options, "defaultroute", True):
+        if not gateway or not sources:
             continue
         target = "0.0.0.0/0" if family == 4 else "::/0"
         routes.append(Route(target, gateway, sources[0] if leased else ""))
     data: tuple[tuple[str, Json], ...] = ()
     if leased and found:
         data = (("dhcpserver", _one(options, "gateway")), ("leasetime", 3600))
-    return replace(config, addresses=tuple(found), routes=tuple(routes), data=data)
+    kept_out = routes if not _boolean(options, "defaultroute", True) else []
+    return replace(
+        config,
+        addresses=tuple(found),
+        routes=() if kept_out else tuple(routes),
+        kept_out=tuple(kept_out),
+        data=data,
+    )
 
 
 def _one(options: Mapping[str, Value], name: str) -> str:
@@ -272,5 +281,7 @@ class Interface:
         shown["route"] = [route.shown() for route in config.routes]
         shown |= {"dns-server": list(config.dns), "dns-search": [], "neighbors": []}
         kinds = ("ipv4-address", "ipv6-address", "route", "dns-server", "dns-search", "neighbors")
-        shown["inactive"] = {kind: [] for kind in kinds}
+        inactive: dict[str, Json] = {kind: [] for kind in kinds}
+        inactive["route"] = [route.shown() for route in config.kept_out]
+        shown["inactive"] = inactive
         return shown

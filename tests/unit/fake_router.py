@@ -83,7 +83,9 @@ class FakeMachine(Machine):
         found = [n for n in asked if n not in self.missing]
         return tuple(found[:1]), {n: self.missing[n] for n in asked if n in self.missing}
 
-    def observe(self, before: Observation, parts: frozenset[Part]) -> Observation:
+    def observe(
+        self, before: Observation, parts: frozenset[Part], uplinks: tuple[str, ...] = ()
+    ) -> Observation:
         if parts:
             self.journal.append(f"look {' '.join(sorted(p.value for p in parts))}")
         if self.bugs:
@@ -99,6 +101,7 @@ class FakeMachine(Machine):
                 case Part.LINKS:
                     facts = replace(facts, links=self.facts.links, addresses=self.facts.addresses)
                 case Part.ROUTING:
+                    facts = replace(facts, main=self.facts.main, ways_out=self.facts.ways_out)
                     state = replace(
                         state,
                         routes=now.routes,

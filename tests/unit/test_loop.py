@@ -81,7 +81,7 @@ def test_what_was_changed_is_read_back_and_no_more() -> None:
         router.journal.clear()
         router.cut("eth1")
         await asyncio.sleep(0.04)  # netifd is asked, and the kernel again, after that
-        assert router.looks == ["links", "firewall routing sysctls"]
+        assert router.looks == ["links", "routing sysctls"]
 
     living(work)
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Literal
 
 from .health import PathHealth, PathState, presumed
-from .network.wans import WanLink
-from .plan.firewall import Mode, lan_devices
+from .network.wans import WanLink, surroundings
+from .plan.firewall import Mode
 from .plan.peers import PeerAddresses, reachable
 from .state import Firewall
 from .view import State, View
@@ -150,7 +150,7 @@ def _why_not_proxied(view: View) -> str:
     if not view.snapshot.health.redirector:
         return "the proxy is starting"
     config, facts = view.snapshot.config, view.snapshot.facts
-    if config and config.client and not lan_devices(config.client, facts):
+    if config and config.client and not surroundings(config, facts).lan_devices:
         return "there is no LAN network to redirect"
     return _first_error(view) or "the redirect is not in place"
 

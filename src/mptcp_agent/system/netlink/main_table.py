@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterator
 from ...core.network import MainRoute
 from ...core.state import Family
 from ...errors import KernelError
+from .framing import HEADER, Devices, attributes, device, messages
 
 #: linux/netlink.h
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _REQUEST, _DUMP = 0x1, 0x300
 #: Somewhere in the Internet, in both halves of it: OpenVPN leaves the default alone and puts two
 #: halves of one before it.
@@ -79,10 +79,9 @@ def ways_out() -> tuple[tuple[Family, str], ...]:
             body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST) + packed
             try:
                 for message in _ask(_REQUEST, body):
-                    attributes = _attributes(message[_ROUTE.size :])
-                    if _ROUTE.unpack_from(message)[7] == _UNICAST and _RTA_OIF in attributes:
-                        name = _name(_INDEX.unpack(attributes[_RTA_OIF])[0], {})
-                        found |= {(family, name)} if name else set()
+                    given = attributes(message[_ROUTE.size :])
+                    if _ROUTE.unpack_from(message)[7] == _UNICAST and _RTA_OIF in given:
+                        found.add((family, device(_INDEX.unpack(given[_RTA_OIF])[0])))
                     break
             except OSError as error:
                 if error.errno not in _NO_WAY:
@@ -94,14 +93,14 @@ def _questions(devices: Collection[str] | None) -> Iterator[tuple[int, int]]:
     """Type of route and device of each dump; 0 for any device."""
     if devices is None:
         yield _UNICAST, 0
-    for device in devices or ():
+    for name in devices or ():
         with contextlib.suppress(OSError):
-            yield _UNICAST, socket.if_nametoindex(device)
+            yield _UNICAST, socket.if_nametoindex(name)
     yield from ((kind, 0) for kind in _REFUSING)
 
 
 def _routes(version: int, kind: int, index: int) -> Iterator[MainRoute]:
-    names: dict[int, str | None] = {}
+    names = Devices()
     body = _ROUTE.pack(version, 0, 0, 0, _MAIN, 0, 0, kind, 0)
     if index:
         body += _ATTRIBUTE.pack(_ATTRIBUTE.size + _INDEX.size, _RTA_OIF) + _INDEX.pack(index)
@@ -109,44 +108,32 @@ def _routes(version: int, kind: int, index: int) -> Iterator[MainRoute]:
         family, length, _, _, table, _, _, seen, _ = _ROUTE.unpack_from(message)
         if family != version or table != _MAIN or seen != kind:
             continue  # a kernel that does not filter
-        attributes = _attributes(message[_ROUTE.size :])
-        packed = attributes.get(_RTA_DST, b"\0" * (16 if version == socket.AF_INET6 else 4))
+        given = attributes(message[_ROUTE.size :])
+        packed = given.get(_RTA_DST, b"\0" * (16 if version == socket.AF_INET6 else 4))
         destination = f"{socket.inet_ntop(version, packed)}/{length}"
         if kind in _REFUSING:
             yield MainRoute(destination, refuses=True)
             continue
-        for hop_index, gateway in _hops(attributes):
+        for hop_index, gateway in _hops(given):
             if index in (0, hop_index):
                 yield MainRoute(
                     destination,
-                    _name(hop_index, names),
+                    names[hop_index],
                     socket.inet_ntop(version, gateway) if gateway else None,
                 )
 
 
-def _hops(attributes: dict[int, bytes]) -> Iterator[tuple[int, bytes | None]]:
+def _hops(given: dict[int, bytes]) -> Iterator[tuple[int, bytes | None]]:
     """Device and gateway of each next hop."""
-    if _RTA_OIF in attributes:
-        yield _INDEX.unpack(attributes[_RTA_OIF])[0], attributes.get(_RTA_GATEWAY)
-    rest = attributes.get(_RTA_MULTIPATH, b"")
+    if _RTA_OIF in given:
+        yield _INDEX.unpack(given[_RTA_OIF])[0], given.get(_RTA_GATEWAY)
+    rest = given.get(_RTA_MULTIPATH, b"")
     while len(rest) >= _NEXT_HOP.size:
         length, _, _, index = _NEXT_HOP.unpack_from(rest)
         if length < _NEXT_HOP.size:
             return
-        yield index, _attributes(rest[_NEXT_HOP.size : length]).get(_RTA_GATEWAY)
-        rest = rest[_aligned(length) :]
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind] = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += _aligned(length)
-    return found
+        yield index, attributes(rest[_NEXT_HOP.size : length]).get(_RTA_GATEWAY)
+        rest = rest[(length + 3) & ~3 :]  # RTNH_ALIGN
 
 
 def _ask(flags: int, body: bytes) -> Iterator[bytes]:
@@ -158,31 +145,12 @@ def _ask(flags: int, body: bytes) -> Iterator[bytes]:
         opened.settimeout(5)  # the kernel answers within the call; never hang on it
         with contextlib.suppress(OSError):  # before Linux 4.20
             opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-        opened.send(_HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, flags, 1, 0) + body)
+        opened.send(HEADER.pack(HEADER.size + len(body), _GET_ROUTE, flags, 1, 0) + body)
         while True:
-            data = opened.recv(1 << 16)
-            offset = 0
-            while offset + _HEADER.size <= len(data):
-                length, answer, *_ = _HEADER.unpack_from(data, offset)
-                if length < _HEADER.size:
-                    raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
-                payload = data[offset + _HEADER.size : offset + length]
-                offset += _aligned(length)
+            for answer, payload in messages(opened.recv(1 << 16)):
                 if answer in (_ERROR, _DONE):
                     code = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
                     if code:
                         raise OSError(-code, os.strerror(-code))
                     return
                 yield payload
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3  # NLMSG_ALIGN, RTA_ALIGN
-
-
-def _name(index: int, names: dict[int, str | None]) -> str | None:
-    if index not in names:
-        names[index] = None  # gone by now
-        with contextlib.suppress(OSError):
-            names[index] = socket.if_indextoname(index)
-    return names[index]
