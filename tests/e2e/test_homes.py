@@ -12,6 +12,7 @@ import pytest
 from e2e.support import (
     SING_BOX,
     SIZE,
+    ask,
     assert_bonded,
     endpoints,
     fetch,
@@ -148,3 +149,25 @@ def test_a_ula_before_the_global_address() -> None:
         ] == [["2001:db8:64:1::2"], ["2001:db8:64:2::2"]]
         settle(net.client)
         assert_bonded(net, ["down"])
+
+
+def test_a_wan_with_ipv6_only(net: Network) -> None:
+    """The peer lists its IPv4 address first; its IPv6 address reaches it over both WANs, with
+    one subflow over each. (Last in the file: the address then stays in use.)"""
+    assert ask(net.client, "status")["client"]["address"] == "203.0.113.70"
+    package = network(net)
+    for option in ("ipaddr", "netmask", "gateway"):
+        package["wan1"].options.pop(option)
+    reconfigure(net.client, package, "network")
+    wait_status(
+        net.client,
+        lambda s: s["state"] == "active" and s["client"]["address"] == "2001:db8:203::70",
+        "the address that both WANs can serve",
+        20,
+    )
+    settle(net.client)
+    assert [line.split()[0] for line in endpoints(net.client)] == [
+        "2001:db8:64:1::2",
+        "2001:db8:64:2::2",
+    ]
+    assert_bonded(net, ["down"])

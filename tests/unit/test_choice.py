@@ -223,35 +223,118 @@ def test_a_family_that_a_wan_does_not_carry_has_no_endpoint_there() -> None:
         **{f"wan{n}": section("wan", interface=f"wan{n}") for n in (1, 2)},
     }
     found = plan(config(sections), eight("4", "6"), health(("wan1", "198.51.100.70")), MEANS).state
-    assert [e.address for e in found.endpoints] == ["2001:db8:1::2", "10.2.0.2", "2001:db8:2::2"]
+    assert [e.address for e in found.endpoints] == ["10.2.0.2"]
+    six_first = {**sections, "r": {**PEER, "address": ["2001:db8:70::1", "198.51.100.70"]}}
+    found = plan(config(six_first), eight("4", "6"), health(("wan1", "198.51.100.70")), MEANS).state
+    assert [e.address for e in found.endpoints] == ["2001:db8:1::2", "2001:db8:2::2"]
 
 
-def eight(*families: str) -> Facts:
-    """Six WANs with an address of each family."""
+def eight(*families: str, count: int = 8) -> Facts:
+    """So many WANs with an address of each family."""
     addresses = {"4": "10.{0}.0.2/24", "6": "2001:db8:{0}::2/64"}
     return router(
         LAN,
         *(
             Interface(f"wan{n}", f"eth{n}", True, tuple(addresses[f].format(n) for f in families))
-            for n in range(1, 7)
+            for n in range(1, count + 1)
         ),
     )
 
 
-def test_more_addresses_than_the_kernel_takes() -> None:
-    """Said, and cut; what is left is valid: ids and addresses of their own."""
-    sections: Sections = {
-        "r": {**PEER, "address": ["198.51.100.70", "2001:db8:70::1"]},
+DUAL = ["198.51.100.70", "2001:db8:70::1"]
+EIGHT: Sections = {f"wan{n}": section("wan", interface=f"wan{n}") for n in range(1, 9)}
+
+
+def to_peer(*addresses: str) -> Sections:
+    return {
+        "r": {**PEER, "address": list(addresses)},
         "client": section("client", peer="r"),
-        **{f"wan{n}": section("wan", interface=f"wan{n}") for n in range(1, 7)},
+        **EIGHT,
     }
-    found = plan(config(sections), eight("4", "6"), READY, MEANS)
-    assert len(found.state.endpoints) == 8
+
+
+@pytest.mark.parametrize(("addresses", "colons"), [(DUAL, 0), (DUAL[::-1], 4), (DUAL[1:], 4)])
+def test_eight_wans_of_both_families_join_in_the_family_in_use(
+    addresses: list[str], colons: int
+) -> None:
+    """The kernel takes eight endpoints: one subflow of each WAN, none that cannot join."""
+    found = plan(config(to_peer(*addresses)), eight("4", "6"), READY, MEANS)
+    assert len({e.device for e in found.state.endpoints}) == 8
+    assert {e.address.count(":") for e in found.state.endpoints} == {colons}
+    assert found.problems == ()
+
+
+def test_more_addresses_than_the_kernel_takes() -> None:
+    """A server announces all, and the client's own come first; said, and cut."""
+    server = section("server", enabled="1", listen=["0.0.0.0", "::"], allow=["10.0.0.0/8"])
+    found = plan(config({**EIGHT, "server": server}), eight("4", "6"), READY, MEANS)
+    assert len({e.device for e in found.state.endpoints}) == 8
     assert len({e.id for e in found.state.endpoints}) == 8
-    assert ["12 addresses, and the kernel takes 8" in p.message for p in found.problems] == [True]
-    one_family = plan(config({**sections, "r": PEER}), eight("4", "6"), READY, MEANS)
-    assert len(one_family.state.endpoints) == 6
-    assert {e.address.count(":") for e in one_family.state.endpoints} == {0}
+    assert ["16 addresses, and the kernel takes 8" in p.message for p in found.problems] == [True]
+    both = {**to_peer(*DUAL[::-1]), "server": server}
+    found = plan(config(both), eight("4", "6"), READY, MEANS)
+    assert all("subflow" in e.flags and ":" in e.address for e in found.state.endpoints)
+
+
+V4, V6, BOTH = "4", "6", "46"
+
+
+@pytest.mark.parametrize(
+    ("wans", "addresses", "chosen", "endpoints", "accepted"),
+    [
+        # IPv6 only on one: the address that both can serve, joined once over each
+        ((V6, BOTH), DUAL, DUAL[1], "66", 0),
+        # IPv4 only on one: the same the other way round; an IPv6 socket would take it as well
+        ((V4, BOTH), DUAL, DUAL[0], "44", 8),
+        ((V4, BOTH), DUAL[::-1], DUAL[1], "46", 8),
+        # equal: the first
+        ((BOTH, BOTH), DUAL, DUAL[0], "44", 8),
+        ((BOTH, BOTH), DUAL[::-1], DUAL[1], "66", 0),
+        # a WAN that no address in use can serve
+        ((V6, BOTH), DUAL[:1], DUAL[0], "4", 8),
+    ],
+)
+def test_the_address_that_most_wans_can_serve(
+    wans: tuple[str, ...], addresses: list[str], chosen: str, endpoints: str, accepted: int
+) -> None:
+    texts = {"4": "10.{0}.0.2/24", "6": "2001:db8:{0}::2/64"}
+    facts = router(
+        LAN,
+        *(
+            Interface(f"wan{n}", f"eth{n}", True, tuple(texts[f].format(n) for f in families))
+            for n, families in enumerate(wans, 1)
+        ),
+    )
+    two = {k: v for k, v in to_peer(*addresses).items() if k in ("r", "client", "wan1", "wan2")}
+    found = plan(config(two), facts, READY, MEANS)
+    assert found.choice and found.choice.address == chosen
+    assert "".join("6" if ":" in e.address else "4" for e in found.state.endpoints) == endpoints
+    assert found.state.limits and found.state.limits.add_addr_accepted == accepted
+
+
+def test_an_address_that_serves_more_wans_takes_over_when_nothing_runs() -> None:
+    """A WAN with IPv6 only came later: a change of address restarts the proxy."""
+    facts = replace(
+        eight("4", "6", count=1),
+        interfaces=(
+            *eight("4", "6", count=1).interfaces,
+            Interface("wan2", "eth2", True, ("2001:db8:2::2/64",)),
+        ),
+    )
+    wan2 = router(Interface("wan2", "eth2", True, ("2001:db8:2::2/64",)))
+    facts = replace(
+        facts, links=(*facts.links, *wan2.links), addresses=(*facts.addresses, *wan2.addresses)
+    )
+    two = {k: v for k, v in to_peer(*DUAL).items() if k in ("r", "client", "wan1", "wan2")}
+    now = choice("r", DUAL[0], two)
+    listening = replace(READY, accepting_for_a_while=frozenset(DUAL))
+    for seen, expected in (
+        (replace(READY, idle=True), DUAL[0]),  # nobody was seen to listen there
+        (replace(listening, idle=False), DUAL[0]),
+        (replace(listening, idle=True), DUAL[1]),
+    ):
+        found = plan(config(two), facts, seen, MEANS, now)
+        assert found.choice and found.choice.address == expected
 
 
 def test_a_link_of_the_wrong_family_is_pointed_out() -> None:

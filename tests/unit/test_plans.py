@@ -40,7 +40,7 @@ from unit.examples import (
 
 from mptcp_agent.core import describe
 from mptcp_agent.core.health import Health
-from mptcp_agent.core.network import Facts, Interface
+from mptcp_agent.core.network import Facts, Interface, MainRoute
 from mptcp_agent.core.plan import Plan
 from mptcp_agent.core.snapshot import Capabilities
 
@@ -66,6 +66,22 @@ SIX1 = Interface("wan1", "eth1", True, ("2001:db8:1::78/64",), ("fe80::1",), "dh
 SIX2 = Interface("wan2", "eth2", True, ("2001:db8:2::78/64",), ("fe80::2",), "dhcpv6")
 LAN6 = replace(LAN, addresses=(*LAN.addresses, "2001:db8:78::1/64"))
 VPN = Interface("vpn", "wg0", True, ("10.9.9.2/32",))
+HOME = replace(
+    router(
+        LOOPBACK,
+        LAN,
+        Interface("modem", "eth1", True, ("192.168.100.2/24",)),
+        replace(VPN, device="wg0"),
+        ISP_WAN1,
+        ISP_WAN2,
+    ),
+    main=(
+        MainRoute("0.0.0.0/0", "eth1", "203.0.113.1"),
+        MainRoute("10.200.0.0/16", "eth1", "203.0.113.254"),
+        MainRoute("198.51.100.70/32", "eth1", "203.0.113.1"),  # the other end of the VPN
+        MainRoute("172.16.0.0/12", refuses=True),
+    ),
+)
 TWO_PEERS: Sections = {
     **BRIDGE_CLIENT,
     "client": section("client", peer=["r7000", "r6000"]),
@@ -97,6 +113,30 @@ SCENARIOS = {
         "networks are thrown out of the WANs' tables, the password is nowhere to be seen.",
         ISP_CLIENT,
         router(LOOPBACK, LAN, VPN, ISP_WAN1, ISP_WAN2),
+    ),
+    "home": Scenario(
+        "What else there is: a modem's page on the first WAN's device, the provider's television, "
+        "a VPN to another house and to the very peer. Left alone is what leaves by a WAN, the "
+        "rest the kernel tells; the peer has routes of its own in each table.",
+        ISP_CLIENT,
+        HOME,
+    ),
+    "home-iptables": Scenario(
+        "The same with iptables, which cannot ask the kernel: the routes are copied.",
+        ISP_CLIENT,
+        replace(HOME, main=(*HOME.main, MainRoute("192.168.50.0/24", "wg0"))),
+        means=replace(MEANS, backends=("iptables",)),
+    ),
+    "default-elsewhere": Scenario(
+        "A VPN has the default: nothing is led out of it, and that is said.",
+        ISP_CLIENT,
+        replace(HOME, ways_out=((4, "wg0"),)),
+    ),
+    "default-elsewhere-iptables": Scenario(
+        "The same with iptables.",
+        ISP_CLIENT,
+        replace(HOME, ways_out=((4, "wg0"),)),
+        means=replace(MEANS, backends=("iptables",)),
     ),
     "point-to-point": Scenario(
         "Links without gateway and network (PPP): the peer is on-link everywhere.",

@@ -18,17 +18,21 @@ from ..network.topology import Topology
 from ..network.wans import WanLink, surroundings, wan_links
 from ..problem import Problem
 from ..snapshot import Capabilities, Choice, Snapshot
-from ..state import Backend, Limits, Process, RouterState
+from ..state import Backend, Family, Process, RouterState
 from ..state import family as family_of
 from . import routing
 from .firewall import Mode, firewall
-from .peers import PeerAddresses, choose, resolve, used_families, with_address_in_use
+from .peers import (
+    PeerAddresses,
+    choose,
+    client_families,
+    resolve,
+    used_families,
+    wan_families,
+    with_address_in_use,
+)
 from .proxies import Proxies, as_running, proxies, runnable, running_choice
 from .sysctls import sysctls
-
-#: Most the kernel allows: MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h. Its default of 2
-#: subflows leaves the third WAN idle.
-LIMITS = Limits(subflows=8, add_addr_accepted=8)
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,9 @@ def plan(snapshot: Snapshot) -> Plan:
     mode = _mode(snapshot, choice, engine, processes) if switch else "bypass"
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
+    families = client_families(family_of(configured.address) if configured else None, peers)
     endpoints = routing.with_standing(
-        routing.endpoints(config, wans, peers, health, used),
+        routing.endpoints(config, wans, peers, health, used, families),
         observed.endpoints,
         config,
         wans,
@@ -81,8 +86,8 @@ def plan(snapshot: Snapshot) -> Plan:
     )
     state = RouterState(
         endpoints=routing.within_kernel_limit(endpoints),
-        limits=LIMITS,
-        routes=routing.routes(wans, around.connected, peers, health),
+        limits=routing.limits(wans, families),
+        routes=routing.routes(wans, around.connected, peers, health, families),
         rules=routing.rules(config, wans, peers),
         firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp),)
         if backend
@@ -97,6 +102,7 @@ def plan(snapshot: Snapshot) -> Plan:
             *problems,
             *engine.problems,
             *_notes(config, wans, peers, facts, len(endpoints)),
+            *_left_out(config, wans, configured, families),
             *_unproxied(config, around, facts),
         ),
         wans=wans,
@@ -169,6 +175,28 @@ def _backend(config: Config, means: Capabilities) -> tuple[Backend | None, tuple
             "install nftables (OpenWrt: nftables-json), or iptables and python3-iptables",
         ),
     )
+
+
+def _left_out(
+    config: Config,
+    wans: tuple[WanLink, ...],
+    configured: Choice | None,
+    families: tuple[Family, ...],
+) -> Iterator[Problem]:
+    """WANs over which the address in use cannot be reached, though another of the peer's can."""
+    if not config.client or config.server or not configured:
+        return
+    for wan in wans:
+        others = {a.family for a in wan.addresses} & {family_of(a) for a in configured.peer.address}
+        if wan.in_use and not wan_families(wan, families) and others:
+            used = configured.address
+            yield Problem(
+                f"{PACKAGE}.{wan.name}.interface",
+                f"'{wan.section.interface}' has no IPv{family_of(used)} address, and the peer's "
+                f"address in use is {used}: nothing is proxied over this WAN",
+                f"see that most WANs have IPv{min(others)}, or set the role of this one to off",
+                severity="warning",
+            )
 
 
 def _unproxied(config: Config, around: Topology, facts: Facts) -> Iterator[Problem]:

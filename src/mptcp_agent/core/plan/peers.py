@@ -10,7 +10,9 @@ from ..health import Health
 from ..network import Facts
 from ..network.wans import WanLink
 from ..snapshot import Choice
-from ..state import family
+from ..state import Family, family
+
+FAMILIES: tuple[Family, Family] = (4, 6)
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,13 @@ def choose(
     now: Choice | None,
     recovering: bool = False,
 ) -> Choice | None:
-    """The first peer that can be reached, by its first address that can be.
+    """The first peer that can be reached, by that of its addresses that most WANs can serve; of
+    equals by the first.
 
     What is in use (``now``) stays as long as it can be reached at all: a change restarts the
     proxy process and ends its connections, which may come to life again after an outage. It
-    gives way to a better peer when there are none, and in any case only to an address at which
-    somebody was seen to listen. ``recovering``: the LAN goes out directly now, and is not
+    gives way to a better peer or address when there are none, and in any case only to an address
+    at which somebody was seen to listen. ``recovering``: the LAN goes out directly now, and is not
     switched to a tunnel that leads nowhere: somebody has to answer first.
     """
     if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
@@ -122,9 +125,12 @@ def choose(
             if now is None or a == now.address or a in health.accepting_for_a_while
         ]
         if able:
-            same = now is not None and now.peer.name == peer.peer.name and now.address in able
-            address = now.address if now and same else able[0]
-            found.append(Choice(peer.peer, address))
+            best_of_peer = max(able, key=lambda a: _serving(a, peer, wans))  # the first of equals
+            if now and now.peer.name == peer.peer.name and now.address in able:
+                better = _serving(best_of_peer, peer, wans) > _serving(now.address, peer, wans)
+                if not (health.idle and better):
+                    best_of_peer = now.address
+            found.append(Choice(peer.peer, best_of_peer))
     best = found[0] if found else None
     if now is not None and not health.idle:
         kept = [c for c in found if (c.peer.name, c.address) == (now.peer.name, now.address)]
@@ -134,6 +140,30 @@ def choose(
     if best and recovering and best.address not in health.accepting:
         return None  # it soon answers, or is known not to
     return best
+
+
+def _serving(address: str, peer: PeerAddresses, wans: tuple[WanLink, ...]) -> int:
+    """How many WANs carry a connection to an address of the peer, going by families alone: a
+    momentary fault is no reason to restart a proxy."""
+    families = client_families(family(address), (peer,))
+    return sum(
+        w.in_use and w.section.role != "backup" and bool(wan_families(w, families)) for w in wans
+    )
+
+
+def client_families(in_use: Family | None, peers: tuple[PeerAddresses, ...]) -> tuple[Family, ...]:
+    """Families of subflows that a connection to an address of family ``in_use`` takes, best
+    first: an IPv6 socket takes IPv4 subflows as well, where the peer announces such an address;
+    an IPv4 socket takes none of IPv6."""
+    known = {family(a) for p in peers for a in p.addresses}
+    if in_use == 6:
+        return (6, 4) if 4 in known else (6,)
+    return (4,) if in_use == 4 else tuple(f for f in FAMILIES if f in known)
+
+
+def wan_families(wan: WanLink, families: tuple[Family, ...]) -> tuple[Family, ...]:
+    """Of these the one in which a WAN joins: one subflow for each WAN, not one for each address."""
+    return next(((f,) for f in families if wan.address(f)), ())
 
 
 def failed_wans(wans: tuple[WanLink, ...], health: Health, addresses: tuple[str, ...]) -> set[str]:

@@ -36,15 +36,22 @@ from ..state import (
     Endpoint,
     EndpointFlag,
     Family,
+    Limits,
     Route,
     Rule,
     family,
 )
-from .peers import PeerAddresses, failed_wans, usable_wans, used_families
+from .peers import (
+    FAMILIES,
+    PeerAddresses,
+    failed_wans,
+    usable_wans,
+    used_families,
+    wan_families,
+)
 
 #: Endpoints the kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp/protocol.h.
 MAX_ENDPOINTS = 8
-FAMILIES: tuple[Family, Family] = (4, 6)
 
 
 def routes(
@@ -52,8 +59,10 @@ def routes(
     networks: Iterable[str],
     peers: Iterable[PeerAddresses],
     health: Health,
+    families: tuple[Family, ...] = (),
 ) -> tuple[Route, ...]:
-    """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow."""
+    """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow,
+    ``families`` those of subflows that the client's connections take."""
     wans, networks = tuple(wans), tuple(networks)
     # Each address with all addresses of the peer it belongs to.
     siblings: dict[str, tuple[str, ...]] = {}
@@ -68,6 +77,9 @@ def routes(
     for address, same_peer in siblings.items():
         # With every path down the first one stays: silence is not improved by no route.
         best = usable_wans(wans, health, address) or usable_wans(wans, Health(), address)
+        if family(address) in families[1:]:
+            # An address that is joined after it was announced: over a WAN that has no other way.
+            best.sort(key=lambda w: family(address) not in wan_families(w, families))
         if best:
             found.append(_route_to(address, best[0], TABLE_PEERS, same_peer))
     return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
@@ -157,13 +169,31 @@ def _rule_order(rule: Rule) -> tuple[int, int, int, str]:
     return (rule.priority, rule.family, rule.table, str(rule))
 
 
+def limits(wans: Iterable[WanLink], families: tuple[Family, ...]) -> Limits:
+    """The most that the kernel allows (MPTCP_SUBFLOWS_MAX of net/mptcp/protocol.h): its default
+    of 2 subflows leaves the third WAN idle.
+
+    With an IPv6 address in use, nothing that the server announces is joined, as long as every
+    WAN has a way to that address itself. A subflow over each address of each family would add
+    nothing but what is lost with a WAN: five on two links, a fifth more frames, and stalls twice
+    as long (seen with Linux 6.18).
+    """
+    needed = families[:1] != (6,) or any(
+        wan.in_use and 6 not in wan_families(wan, families) for wan in wans
+    )
+    return Limits(subflows=8, add_addr_accepted=8 if needed else 0)
+
+
 def within_kernel_limit(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     """As many as the kernel takes: rather one address of each WAN than two of some."""
 
-    def second(endpoint: Endpoint) -> bool:
-        return any(e.device == endpoint.device and e.id < endpoint.id for e in found)
+    def rank(endpoint: Endpoint) -> tuple[bool, int]:
+        return ("subflow" not in endpoint.flags, endpoint.id)
 
-    chosen = sorted(found, key=lambda e: (second(e), e.id))[:MAX_ENDPOINTS]
+    def second(endpoint: Endpoint) -> bool:
+        return any(e.device == endpoint.device and rank(e) < rank(endpoint) for e in found)
+
+    chosen = sorted(found, key=lambda e: (second(e), *rank(e)))[:MAX_ENDPOINTS]
     return tuple(sorted(chosen, key=lambda e: e.id))
 
 
@@ -204,30 +234,35 @@ def endpoints(
     peers: tuple[PeerAddresses, ...],
     health: Health,
     in_use: tuple[str, ...],
+    families: tuple[Family, ...],
 ) -> tuple[Endpoint, ...]:
     """One endpoint per address of each WAN that is healthy in the address's family: subflow for
     the client role, signal for the server role. A signal endpoint stays while only probes fail:
     the kernel announces an address once, and not again after it came back (mptcp_net-next
     issues 501, 502).
 
-    ``in_use`` are the addresses of the peer in use.
+    ``in_use`` are the addresses of the peer in use, ``families`` those of subflows that its
+    connections take, best first: a WAN has one subflow endpoint, of the best that it has.
     """
     failed = {
         fam: failed_wans(wans, health, tuple(a for a in in_use if family(a) == fam))
         for fam in FAMILIES
     }
-    families = used_families(config, peers)
+    served = used_families(config, peers)
     found: list[Endpoint] = []
     for wan in wans:
         if not wan.in_use or wan.device is None:
             continue
+        joining = wan_families(wan, families)
         for own in wan.addresses:
-            flags: set[EndpointFlag] = {"signal"} if config.server else set()
-            if config.client and wan.name not in failed[own.family]:
+            flags: set[EndpointFlag] = set()
+            if config.server and served[own.family == 6]:
+                flags.add("signal")
+            if config.client and own.family in joining and wan.name not in failed[own.family]:
                 flags.add("subflow")
                 if wan.section.role == "backup":
                     flags.add("backup")
-            if flags and families[own.family == 6]:
+            if flags:
                 number = ENDPOINT_IDS.start + 2 * wan.slot + (own.family == 6)
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
     return tuple(found)
