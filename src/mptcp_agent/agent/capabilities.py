@@ -9,7 +9,7 @@ from ..checks import Asked
 from ..core.config import PACKAGE, Config, firewall_zone, reader, uci_files
 from ..core.config.options import Schema
 from ..core.network import Facts
-from ..core.plan.firewall import lan_devices
+from ..core.network.wans import surroundings
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
 from ..core.ubus import Call
@@ -72,7 +72,7 @@ def asked_for_check(call: Call, config: Config | None, facts: Facts, agent: bool
     taken: tuple[str, ...] = ()
     if config and config.globals.enabled and config.client:
         with suppress(FirewallError):
-            taken = Nftables().first_takers(lan_devices(config.client, facts))
+            taken = Nftables().first_takers(surroundings(config, facts).lan_devices)
     return Asked(agent, installed_engines(), network, taken)
 
 

@@ -220,7 +220,7 @@ def with_standing(
         for e in present
         if e.device in devices
         and "subflow" in e.flags
-        and any(a.partition("/")[0] == e.address for a in facts.kernel_addresses(e.device))
+        and e.address in [a.address for a in facts.kernel_addresses(e.device)]
     }
     chosen = {
         e.address: e if "subflow" in e.flags else stands.get(e.address, e) for e in found
