@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
 """Routes, rules, endpoints and limits.
 
 Each WAN has a table, reached by its device and by its address, so that a subflow stays on its
@@ -221,7 +220,7 @@ def with_standing(
         for e in present
         if e.device in devices
         and "subflow" in e.flags
-        and any(a.address == e.address for a in facts.kernel_addresses(e.device))
+        and e.address in [a.address for a in facts.kernel_addresses(e.device)]
     }
     chosen = {
         e.address: e if "subflow" in e.flags else stands.get(e.address, e) for e in found
