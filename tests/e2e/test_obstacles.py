@@ -6,10 +6,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
+import pytest
 from e2e.support import (
     LIBEV,
     SIZE,
+    Log,
     ask,
     assert_bonded,
     cli,
@@ -27,6 +30,7 @@ from e2e.support import (
 from lab.snapshot import snapshot
 from lab.topology import Network
 from lab.traffic import start
+from toolkit.stopping import end
 from toolkit.waiting import wait_until
 
 
@@ -169,4 +173,38 @@ def test_ubus_daemons_missing() -> None:
         assert {k: v for k, v in before.items() if k != "process"} == {
             k: v for k, v in after.items() if k != "process"
         }
+        fetch(net)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_port_that_somebody_else_holds(role: str) -> None:
+    """One state that says who; nothing flaps, nobody is redirected there; all is well once the
+    port is free."""
+    port, option = {"client": (1080, "client.local_port"), "server": (8388, "server.port")}[role]
+    with opened() as net:
+        router, other = net.client, net.server
+        if role == "server":
+            router, other = other, router
+        holding = f"""
+import socket, time
+s = socket.create_server(("", {port}))
+print("holds", flush=True)
+time.sleep(300)
+"""
+        log = router.log("holder")
+        holder = router.popen(str(router.python), "-c", holding, log=log)
+        router.wait(lambda: "holds" in log.read_text(), 10, "the port held", holder)
+        other.start_agent()
+        router.start_agent()
+        status = wait_status(router, lambda s: f"port {port} is held by" in s["reason"], "who", 20)
+        assert status["state"] == {"client": "bypassed", "server": "error"}[role]
+        assert problem(status, f"mptcp-proxy.{option}")["severity"] == "error"
+        assert f"port {port} is held by" in cli(router, "check")[1]
+        said = Log(router)
+        time.sleep(4)
+        assert said.text() == "", "nothing flaps"
+        if role == "client":
+            fetch(net)
+        end(holder)
+        wait_state(router, "active")
         fetch(net)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from toolkit.namespace import Namespace
 from toolkit.waiting import wait_until
 
 from mptcp_agent.core.state import Endpoint
+from mptcp_agent.system import processes
 from mptcp_agent.system.netlink import diag
 from mptcp_agent.system.netlink.diag_messages import MESSAGE_SIZE, tcp_socket
 from mptcp_agent.system.netlink.endpoints import PathManager
@@ -181,6 +184,20 @@ def test_the_backlog_is_what_nobody_has_accepted(client: Namespace) -> None:
         assert diag.backlog(port) == 2
         for each in waiting:
             each.close()
+
+
+@pytest.mark.parametrize("protocol", [socket.IPPROTO_TCP, socket.IPPROTO_MPTCP])
+def test_who_listens_at_a_port(client: Namespace, protocol: int) -> None:
+    """By the socket's number, also of MPTCP's, and with the words for a person."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        (found,) = diag.listeners(port)
+        assert (found.inode, found.account) == (os.fstat(listening.fileno()).st_ino, os.getuid())
+        assert processes.owner(found).endswith(f"(process {os.getpid()})")
+        assert processes.owner(replace(found, inode=1, cgroup=0)) == "a program of root"
+    assert diag.listeners(port) == []
 
 
 def test_a_join_that_gets_no_answer_is_seen(pair: tuple[Namespace, Namespace]) -> None:

@@ -58,7 +58,7 @@ class Rig:
     async def turn(self, made: Plan = PLAN) -> None:
         """As the loop does it."""
         self.monitor.watch_processes(PIDS)
-        await self.monitor.redirector(CONFIG, True)
+        await self.monitor.redirector(CONFIG, {"client": "runs"})
         self.monitor.follow(CONFIG, made)
 
     async def well(self) -> None:

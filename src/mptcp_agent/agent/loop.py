@@ -35,12 +35,14 @@ from ..errors import ConfigError, ServiceError
 from ..monitor.hostnames import Names
 from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.monitor import Monitor
+from ..monitor.ports import INTERVAL as PORTS_INTERVAL
 from ..monitor.sampler import Sampler
 from ..system.engines.trial import EngineBuilds
 from ..system.files import NAMES, STATE_DIRECTORY
 from ..system.netlink.events import NetlinkEvents
 from ..system.resolver import resolve
 from ..system.ubus.bus import Bus
+from ..system.ubus.services import lives
 from .applier import Applier
 from .capabilities import engine_builds, find_builds, find_capabilities, read_config
 from .configuration import Configuration
@@ -224,6 +226,7 @@ class Agent:
         retries = self._applier.retries
         soon = [retries.next_in()]
         soon += [RECONNECT] * (not self._bus.connected) + [WATCH_START] * self._starting()
+        soon += [PORTS_INTERVAL] * self._monitor.ports_taken
         again = not self._bus.connected or retries.pending()
         return min(soon), KERNEL_PARTS if again else frozenset()
 
@@ -271,7 +274,7 @@ class Agent:
         if config is not None and self._known():
             running = self._daemons.running
             self._monitor.watch_processes({r.name: r.pid for r in running or () if r.pid})
-            await self._monitor.redirector(config, running is not None)
+            await self._monitor.redirector(config, None if running is None else lives(running))
             self._view = view = self.view()
             self._configured_choice = view.plan.configured or self._configured_choice
             self._monitor.follow(config, view.plan)

@@ -62,6 +62,17 @@ class TcpInfo:
 
 
 @dataclass(frozen=True)
+class Listener:
+    """A listening socket: ``inode`` is its number in the kernel, ``account`` the user id it was
+    made by, ``cgroup`` the id of the control group (version 2) it was made in, 0 where the kernel
+    does not tell."""
+
+    inode: int
+    account: int
+    cgroup: int = 0
+
+
+@dataclass(frozen=True)
 class TcpSocket:
     """A TCP socket. IPv4 addresses are IPv4 texts, also on IPv6 sockets (mapped ones)."""
 

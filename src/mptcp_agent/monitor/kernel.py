@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..core.sockets import TcpSocket
+from ..core.sockets import Listener, TcpSocket
 from ..system import counters, probes, processes
 from ..system.netlink import diag
 from ..system.probes import Outcome
@@ -35,6 +35,8 @@ class Kernel:
     mptcp_counters: Callable[[], dict[str, int]] = counters.mptcp_counters
     watch: Callable[[int], int | None] = processes.watch
     listens: Callable[[int], bool] = processes.listens
+    listeners: Callable[[int], list[Listener]] = diag.listeners
+    owner: Callable[[Listener], str] = processes.owner
     cost: Callable[[], float] = time.thread_time
     """Processor time (s) of the thread that asks."""
 

@@ -28,12 +28,14 @@ from typing import Any, TypeVar
 from ..core.config import Config
 from ..core.health import Health
 from ..core.health.path_health import State
+from ..core.health.ports import Life
 from ..core.network.wans import names_by_address
 from ..core.plan import Plan
 from ..core.state import Part
 from .failover import Failover
 from .interventions import Interventions
 from .kernel import KERNEL, Kernel
+from .ports import Ports
 from .prober import Prober
 from .processes import ProxyProcesses
 from .targets import targets
@@ -62,6 +64,7 @@ class Monitor:
         self._worker = ThreadPoolExecutor(1, "monitor")
         self._plan = Plan()
         self._processes = ProxyProcesses(lambda: request(Part.SERVICES), self._work, kernel)
+        self._ports = Ports(self._work, kernel, clock)
         self._prober = Prober(request, kernel, clock, unix)
         self._tunnel = Tunnel(
             lambda: self._processes.redirector_listens,
@@ -98,6 +101,7 @@ class Monitor:
             accepting=self._prober.accepting(),
             accepting_for_a_while=self._prober.accepting_for_a_while(),
             dead_peers=self._failover.dead_peers(peers, tunnel),
+            taken=self._ports.taken(),
             idle=self._failover.idle,
             in_grace_period=self._failover.in_grace_period,
         )
@@ -118,13 +122,22 @@ class Monitor:
         """Hear of the end of these, by name."""
         self._processes.follow(pids)
 
-    async def redirector(self, config: Config, known: bool) -> None:
-        """Find out whether the redirector listens. ``known``: procd has answered."""
-        if await self._processes.find_redirector(config, known):
+    async def redirector(self, config: Config, life: Mapping[str, Life] | None) -> None:
+        """Find out whether the redirector listens, and nobody else in its place. ``life`` is what
+        procd has answered; None: it has not."""
+        if life is not None:
+            await self._ports.look(config, life)
+        if self._ports.suspected("client"):
+            self._processes.redirector_gone()
+        elif await self._processes.find_redirector(config, life is not None):
             self._tunnel.begin()
 
     def redirector_gone(self) -> None:
         self._processes.redirector_gone()
+
+    @property
+    def ports_taken(self) -> bool:
+        return bool(self._ports.taken())
 
     @property
     def redirector_listens(self) -> bool:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+
+from ..core.sockets import Listener
 
 _LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 
@@ -18,6 +21,39 @@ def watch(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
         return None
+
+
+def owner(of: Listener) -> str:
+    """Who holds a listening socket, in words, as far as the caller may know: in the agent's jail
+    processes of root keep their descriptors to themselves, and the control group that procd puts
+    each service into says whose the socket is; where the kernel does not tell, its account."""
+    link = f"socket:[{of.inode}]"
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(fd.readlink()) == link for fd in Path(process, "fd").iterdir()):
+                name = Path(process, "comm").read_text("utf-8", "replace").strip()
+                return f"{name} (process {process.name})"
+        except OSError:
+            continue  # it has ended, or is not ours to look into
+    if of.cgroup and (service := _service(of.cgroup)):
+        return f"service {service}"
+    try:
+        return f"a program of {pwd.getpwuid(of.account).pw_name}"
+    except KeyError:
+        return f"a program of user {of.account}"
+
+
+def _service(cgroup: int, services: str = "/sys/fs/cgroup/services") -> str:
+    """The procd service of a control group: services/NAME/INSTANCE, whose inode is its id (on 32
+    bits the lower half of it: fs/kernfs)."""
+    for folder in (*Path(services).glob("*"), *Path(services).glob("*/*")):
+        try:
+            number = folder.stat().st_ino
+        except OSError:
+            continue
+        if number in (cgroup, cgroup & 0xFFFFFFFF):
+            return folder.relative_to(services).parts[0]
+    return ""
 
 
 def listens(port: int) -> bool:

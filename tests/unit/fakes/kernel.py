@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mptcp_agent.core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from mptcp_agent.core.sockets import Listener, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
 from mptcp_agent.monitor.kernel import Kernel
 from mptcp_agent.system.probes import Outcome
 
@@ -38,6 +38,8 @@ class FakeKernel:
         self.waiting = 0
         """Connections the redirector has not accepted."""
         self.listening: set[int] = set()
+        self.strangers: dict[int, Listener] = {}
+        """By port, other programs that listen there."""
         self.processes: set[int] = set()
         self.tells_ends = True
         """Of processes (pidfd)."""
@@ -70,11 +72,17 @@ class FakeKernel:
             link_bytes=lambda: dict(self.links),
             mptcp_counters=lambda: dict(self.counters),
             watch=self._watch,
-            listens=lambda port: port in self.listening,
+            listens=lambda port: port in self.listening or port in self.strangers,
+            listeners=self._listeners,
+            owner=lambda of: f"program {of.inode}",
             cost=lambda: self._spent,
         )
 
     # What happens
+
+    def _listeners(self, port: int) -> list[Listener]:
+        ours = [Listener(port, 65534)] if port in self.listening else []
+        return ours + [of for p, of in self.strangers.items() if p == port]
 
     def stop_listening(self, address: str, *devices: str) -> None:
         """A server stops: it refuses, and its connections end."""

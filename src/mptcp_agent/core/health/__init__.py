@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .ports import Taken
+
 PathState = Literal["unknown", "up", "down"]
 
 
@@ -41,6 +43,7 @@ class Health:
     as is known. ``refused``: addresses that can be reached, but nobody listens there;
     ``accepting``: somebody does; ``accepting_for_a_while``: not only since a moment ago.
     ``dead_peers``: peers (section names) that accept connections and do nothing with them.
+    ``taken``: roles whose port somebody else holds.
     ``idle``: no proxied connection would be cut by changing the peer; ``in_grace_period``: such
     connections wait, and not for long yet, for what is in use to come back.
     """
@@ -51,6 +54,7 @@ class Health:
     accepting: frozenset[str] = frozenset()
     accepting_for_a_while: frozenset[str] = frozenset()
     dead_peers: frozenset[str] = frozenset()
+    taken: tuple[Taken, ...] = ()
     idle: bool = True
     in_grace_period: bool = False
 

@@ -69,7 +69,7 @@ def plan(snapshot: Snapshot) -> Plan:
     peers = with_address_in_use(peers, in_use, facts, health)
     choice = choose(peers, wans, health, in_use, snapshot.recovering)
     configured = choice or _fallback(peers, in_use)
-    engine = proxies(config, facts, configured, builds, directory)
+    engine = proxies(config, facts, configured, builds, directory).without(health.taken, config)
     backend, problems = _backend(config, capabilities)
     processes = _processes(snapshot, engine, fenced=backend is not None)
     around = surroundings(config, facts, observed.rules)

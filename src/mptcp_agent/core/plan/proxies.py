@@ -21,6 +21,7 @@ from ...engines import (
 from ...errors import EngineError
 from ..config import PACKAGE, Config
 from ..diff import Item
+from ..health.ports import Taken
 from ..network import Facts
 from ..problem import Problem
 from ..snapshot import Choice
@@ -38,6 +39,34 @@ class Proxies:
     files: tuple[File, ...] = ()
     strip_mptcp: bool = False
     problems: tuple[Problem, ...] = ()
+
+    def without(self, taken: Iterable[Taken], config: Config) -> Proxies:
+        """Not started where somebody else has the port: it would end at once, for ever."""
+        held = {t.role: t.holder for t in taken}
+        said = []
+        for process in self.processes:
+            option, port = _port(process.name, config)
+            if process.name in held:
+                said.append(
+                    Problem(
+                        f"{PACKAGE}.{option}",
+                        f"port {port} is held by {held[process.name]}, so that the proxy "
+                        f"{process.name} cannot listen",
+                        f"stop that program, or set another {option.rpartition('.')[2]} (netstat "
+                        f"-lntp tells who listens where)",
+                    )
+                )
+        kept = tuple(p for p in self.processes if p.name not in held)
+        return replace(self, processes=kept, problems=(*self.problems, *said)) if said else self
+
+
+def _port(role: str, config: Config) -> tuple[str, int]:
+    """The option that says where a role listens, and the port."""
+    if role == "client" and config.client:
+        return f"{config.client.name}.local_port", config.client.local_port
+    if config.server:
+        return f"{config.server.name}.port", config.server.port
+    return role, 0
 
 
 def proxies(

@@ -13,13 +13,14 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from ...core.sockets import TcpSocket
+from ...core.sockets import Listener, TcpSocket
 from ...errors import KernelError
 from .diag_messages import (
     MESSAGE_SIZE,
     SOCKET_ID,
     SOCKET_ID_REST,
     STATES,
+    listener,
     tcp_socket,
     token,
     waiting,
@@ -48,6 +49,7 @@ _CONVERSING = sum(
     for number, state in enumerate(STATES)
     if state not in ("unknown", "time-wait", "closed", "listen", "new-syn-recv")
 )
+_LISTENING = 1 << STATES.index("listen")
 _SYN_SENT = STATES.index("syn-sent")
 
 
@@ -81,7 +83,12 @@ def mptcp_connections(remote_port: int) -> frozenset[int]:
 def backlog(port: int) -> int:
     """Connections to a local port that its process has not accepted yet. More than a moment
     above 0 means that it hangs. Walks listening sockets only, which are few."""
-    return sum(waiting(message) for message in _both_families(port, 0, 1 << STATES.index("listen")))
+    return sum(waiting(message) for message in _both_families(port, 0, _LISTENING))
+
+
+def listeners(port: int) -> list[Listener]:
+    """Who listens at a local port, at whatever address. Raises KernelError."""
+    return [listener(message) for message in _both_families(port, 0, _LISTENING)]
 
 
 def destroy(target: TcpSocket) -> bool:

@@ -12,7 +12,7 @@ import struct
 import sys
 from typing import Final, get_args
 
-from ...core.sockets import Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from ...core.sockets import Listener, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
 from .framing import attributes, device
 
 #: linux/inet_diag.h inet_diag_sockid: ports and addresses in network order; then the
@@ -24,7 +24,8 @@ SOCKET_ID_REST = struct.Struct("=IQ")
 MESSAGE_SIZE: Final = 72
 _SOCKET_ID_AT: Final = 4
 _RQUEUE_AT: Final = 56
-_INET_DIAG_INFO, _INET_DIAG_ULP_INFO = 2, 19
+_ACCOUNT_AT, _INODE_AT = 64, 68
+_INET_DIAG_INFO, _INET_DIAG_ULP_INFO, _INET_DIAG_CGROUP_ID = 2, 19, 21
 #: tcpi_min_rtt before the first measurement: more than an hour, for whoever multiplies with it.
 _NO_SAMPLE: Final = 0xFFFFFFFF
 _INET_ULP_INFO_NAME, _INET_ULP_INFO_MPTCP = 1, 3
@@ -83,6 +84,13 @@ def token(message: bytes) -> int:
 def waiting(message: bytes) -> int:
     """Of a listening socket: connections waiting to be accepted (sk_ack_backlog)."""
     return _Fields(message).u32(_RQUEUE_AT)
+
+
+def listener(message: bytes) -> Listener:
+    """Of a listening socket: which, and whose."""
+    fields, found = _Fields(message), attributes(message[MESSAGE_SIZE:])
+    cgroup = _Fields(found.get(_INET_DIAG_CGROUP_ID, b"")).u64(0)
+    return Listener(fields.u32(_INODE_AT), fields.u32(_ACCOUNT_AT), cgroup)
 
 
 def _tcp_info(info: _Fields) -> TcpInfo:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ...core.health.ports import Life
 from ...core.state import Process
 from ...core.ubus import Call
 from ...engines.base import OPEN_FILES
@@ -30,6 +31,11 @@ class Running:
     name: str
     running: bool
     pid: int | None
+
+
+def lives(instances: Iterable[Running]) -> dict[str, Life]:
+    """By name; procd starts again what does not run."""
+    return {one.name: "runs" if one.running else "ended" for one in instances}
 
 
 class Services:
