@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ordinary homes: what else there is beside two plain WANs.
 
 Everything goes where it went before the agent came, and the WANs are what their interfaces say.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The main table, read as little as is wanted."""
 
 from __future__ import annotations

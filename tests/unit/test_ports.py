@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A port of ours that somebody else holds: found without looking into other processes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The proxies' ports: who else holds one of them."""
 
 from __future__ import annotations

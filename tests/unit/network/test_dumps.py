@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How a router's network is read, one set-up a file in ``dumps/``.
 
 Each file is netifd's ``network.interface dump`` of a router with what its kernel had besides, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whose is the port that a proxy of ours is to listen at?
 
 The agent may not look into processes of others (its jail has no CAP_SYS_PTRACE), so it goes by

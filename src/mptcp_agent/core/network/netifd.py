@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """netifd's words -> facts: ``network.interface dump`` as typed interfaces.
 
 What the words mean is in netifd's ``ubus.c`` (netifd_dump_status) and ``interface-ip.c``.

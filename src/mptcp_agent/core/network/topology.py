@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What netifd and the kernel say of a router's network, as one picture.
 
 How it is read, each line with the set-up that taught it in ``tests/unit/network/dumps``:

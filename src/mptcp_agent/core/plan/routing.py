@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Routes, rules, endpoints and limits.
 
 Each WAN has a table, reached by its device and by its address, so that a subflow stays on its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's main routing table, as little of it as is asked for.
 
 Hand-written, because a router in a mesh or with a routing daemon has thousands of routes that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Between rtnetlink's messages and the agent's addresses, routes and rules: translation only.
 
 No socket is used here; ``routes`` is where the kernel is spoken to.
