@@ -86,6 +86,34 @@ def test_foreign_changes_are_mended(net: Network) -> None:
     assert_bonded(net, ["down"])
 
 
+FOREIGN = {
+    "endpoints flushed": "ip mptcp endpoint flush",
+    "limits at 0": "ip mptcp limits set subflows 0 add_addr_accepted 0",
+    "both": "ip mptcp endpoint flush; ip mptcp limits set subflows 0 add_addr_accepted 0",
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_another_program_does_to_mptcp_is_mended_within_a_second(
+    net: Network, what: str
+) -> None:
+    """And the stream under way goes on: a connection without any subflow is joined anew."""
+    settle(net.client)
+
+    def now() -> list[list[str]]:
+        return [sorted(net.client.ip("mptcp", x).splitlines()) for x in ("endpoint", "limits")]
+
+    before, began = now(), net.wires[0].bytes()[1]
+    stream = start(net.client_host, "get", net.target, size=3 * SIZE)
+    wait_until(lambda: net.wires[0].bytes()[1] > began + 1_000_000, 10, "the transfer")
+    net.client.run("sh", "-c", FOREIGN[what])
+    assert now() != before
+    wait_until(lambda: now() == before, 1.3, "all as before")  # a second, and a look by `ip`
+    transfer = stream.result()
+    assert transfer.ok, transfer.report.error
+    assert transfer.stall_ms(0) < 3000
+
+
 def test_full_var_keeps_the_last_good_state(net: Network) -> None:
     """A change that cannot be written is a problem; the old configuration goes on carrying."""
     before, package = pids(net.client), net.client.path("/etc/config/mptcp-proxy").read_text()

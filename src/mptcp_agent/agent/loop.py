@@ -17,7 +17,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +46,7 @@ from ..system.ubus.services import lives
 from .applier import Applier
 from .capabilities import engine_builds, find_builds, find_capabilities, read_config
 from .configuration import Configuration
+from .lookout import INTERVAL, Lookout
 from .machine import Machine, Observation, part_of
 from .openwrt import Daemons
 from .publisher import Publisher
@@ -68,13 +69,15 @@ HANDOVER = "handover"
 @dataclass(frozen=True)
 class Edge:
     """What the agent stands on: the real things, others in tests. ``events`` makes a listener
-    to netlink; ``clock`` gives seconds and never goes back, ``unix`` the time of day;
-    ``directory`` is where the agent leaves word to the one after it."""
+    to netlink, ``lookout`` what looks where there are no events; ``clock`` gives seconds and never
+    goes back, ``unix`` the time of day; ``directory`` is where the agent leaves word to the one
+    after it."""
 
     machine: Machine = field(default_factory=Machine)
     engines: EngineBuilds = field(default_factory=engine_builds)
     kernel: Kernel = KERNEL
     events: Callable[[], NetlinkEvents] = NetlinkEvents
+    lookout: Callable[[], Lookout] = Lookout
     resolve: Callable[[str], tuple[str, ...]] = resolve
     clock: Callable[[], float] = time.monotonic
     unix: Callable[[], float] = time.time
@@ -90,6 +93,7 @@ class Agent:
         self._schema = schema
         self._bus = bus
         self._events = edge.events
+        self._lookout = edge.lookout
         self._handover = Path(edge.directory, HANDOVER)
         self._schedule = Schedule(clock)
         request = self._schedule.request
@@ -157,6 +161,7 @@ class Agent:
             self._configuration.run,
             self._names.run,
             self._sample,
+            self._look_out,
             *self._monitor.tasks(),
         )
         helpers = [asyncio.create_task(supervise(task, FAULT_PAUSE)) for task in background]
@@ -369,6 +374,15 @@ class Agent:
     def _in_force(self) -> None:
         self._applier.unsettle()
         self._schedule.request()
+
+    async def _look_out(self) -> None:
+        """For what others undo without an event."""
+        with closing(self._lookout()) as lookout:
+            while True:
+                backends = self._configuration.capabilities.backends
+                if parts := lookout.changed(legacy="iptables" in backends):
+                    self._schedule.request(*parts)
+                await asyncio.sleep(INTERVAL)
 
     async def _sample(self) -> None:
         """Counters and rates, at an interval; what costs more only while somebody looks."""

@@ -94,12 +94,13 @@ def _run(options: argparse.Namespace) -> int:
 def _alone() -> socket.socket:
     """Take over from an agent that runs: it leaves all in place, and nothing is cut off."""
     from ..agent.loop import HANDOVER
+    from ..system.files import STATE_DIRECTORY
 
     while (name := one_agent.hold()) is None:
         if pid := one_agent.holder():
             logging.warning("another agent runs (process %d); this one takes over", pid)
             with contextlib.suppress(OSError):
-                Path(HANDOVER).touch()
+                Path(STATE_DIRECTORY, HANDOVER).touch()
             one_agent.end(pid)
     return name
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
+from mptcp_agent.agent.lookout import Lookout
 from mptcp_agent.agent.machine import Machine, Observation
 from mptcp_agent.core import describe
 from mptcp_agent.core.diff import Change, Item
@@ -201,6 +202,13 @@ class FakeEvents(NetlinkEvents):
             os.eventfd_read(self._descriptor)
         found, self._parts = frozenset(self._parts), set()
         return found
+
+
+class FakeLookout(Lookout):
+    """Nobody changes anything unheard."""
+
+    def changed(self, legacy: bool) -> frozenset[Part]:
+        return frozenset()
 
 
 class FakeEngines(EngineBuilds):

@@ -30,7 +30,7 @@ from mptcp_agent.core.state import Part
 from .bus import FakeBus, FakeProcd
 from .clock import FakeClock, simulate, until
 from .kernel import FakeKernel
-from .machine import FakeEngines, FakeEvents, FakeMachine
+from .machine import FakeEngines, FakeEvents, FakeLookout, FakeMachine
 
 #: What the guide's client listens on, and after how many seconds it does.
 REDIRECTOR, DELAY = 1080, 0.3
@@ -63,6 +63,7 @@ class Router:
             engines=self.engines,
             kernel=self.kernel.edge,
             events=lambda: self.events,
+            lookout=FakeLookout,
             resolve=lambda name: self.dns.get(name, ()),
             clock=self.clock,
             unix=self.clock.unix,
