@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What other programs change without an event: seen by a cheap look, of the real kernel."""
 
 from __future__ import annotations

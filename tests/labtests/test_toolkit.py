@@ -82,7 +82,7 @@ def test_a_process_that_is_gone_is_not_resumed() -> None:
         end(process)
 
 
-@pytest.mark.parametrize("name", ["", f"toolkit-{os.getpid()}"])
+@pytest.mark.parametrize("name", ["", f"toolkit-{os.getpid()}"], ids=["nameless", "named"])
 def test_what_is_done_inside_is_done_there(name: str) -> None:
     home = own()
     with contextlib.closing(Namespace(name)) as space:

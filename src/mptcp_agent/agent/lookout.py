@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A cheap look, again and again, at what others change without an event: the path manager's
 endpoints and limits, and legacy iptables where these carry the redirect. Only that something
 changed is found out; the turn that follows reads it."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How large the legacy iptables tables are: what a flush by another program changes.
 
 The kernel sends no event of them. A table's size costs one system call without a lock, where

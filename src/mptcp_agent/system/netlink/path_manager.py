@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the path manager holds, in one look that costs next to nothing.
 
 The kernel sends no event when a program adds or removes endpoints or sets the limits: the group
