@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from lab.paths import SING_BOX, SING_BOXES
 from toolkit.namespace import Namespace
 from toolkit.waiting import wait_until
 
@@ -24,16 +25,13 @@ from mptcp_agent.system.engines.trial import AGAIN, EngineBuilds
 #: Seconds, as the impostors' looks see them.
 CLOCK = [0.0]
 
-#: Where ``make setup`` puts the tests' sing-box.
-BIN = Path(__file__).parents[2] / "build" / "bin"
-
 Find = Callable[..., dict[str, Build]]
 
 
 @pytest.fixture
 def find(monkeypatch: pytest.MonkeyPatch) -> Find:
     """Look for engines with the tests' sing-box on PATH."""
-    monkeypatch.setenv("PATH", str(BIN), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(SING_BOX.parent), prepend=os.pathsep)
 
     def look(*names: str, methods: Collection[str] = ("aes-128-gcm",)) -> dict[str, Build]:
         return EngineBuilds().find(names or [*ENGINES], methods)
@@ -51,6 +49,7 @@ def test_both_engines_of_the_set_up_are_here(find: Find) -> None:
     for build in builds.values():
         assert build.mptcp, build
         assert build.plain_listener, build
+        assert build.plain_families == frozenset(), build
         assert build.version
         assert not build.problems
         assert "aes-128-gcm" in build.methods
@@ -77,6 +76,32 @@ def test_with_mptcp_off_nothing_is_concluded() -> None:
         after = engines.find(["shadowsocks-libev"], ["aes-128-gcm"])["shadowsocks-libev"]
     assert before.mptcp is None and not before.methods and not before.refused
     assert after.mptcp
+
+
+@pytest.mark.parametrize("program", [p for p in SING_BOXES.values() if p.exists()], ids=str)
+def test_a_redirector_that_calls_ipv6_peers_by_plain_tcp_is_found_out(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenWrt 24.10's sing-box, built by Go 1.23, does not know the value of GODEBUG that makes
+    its IPv6 connections MPTCP. The tests' are built by later Go, so this stands in for it: with
+    the value 0 the switch does what it did before Go 1.24."""
+    stand_in = tmp_path / "bin" / "sing-box"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f'#!/bin/sh\nGODEBUG=multipathtcp=0 exec {program} "$@"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(stand_in.parent), prepend=os.pathsep)
+    build = EngineBuilds().probe(ENGINES["sing-box"], ["aes-128-gcm"])
+    assert build and build.client == str(stand_in)
+    assert build.mptcp, "over IPv4 it does"
+    assert build.plain_families == {("client", 6)}
+
+
+def test_without_ipv6_nothing_is_said_of_it(find: Find) -> None:
+    with Namespace() as space:
+        space.sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+        build = find("shadowsocks-libev")["shadowsocks-libev"]
+    assert build.mptcp and not build.problems
+    assert build.plain_families == frozenset()
 
 
 # --- Impostors ---------------------------------------------------------------------------------
@@ -235,7 +260,11 @@ def test_a_killed_agent_leaves_no_program_on_trial(
         "from mptcp_agent.system.engines.trial import EngineBuilds\n"
         f"while True: EngineBuilds().find(['{engine}'], ['aes-128-gcm'])"
     )
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "PATH": f"{SING_BOX.parent}:{os.environ['PATH']}",
+        "TMPDIR": str(tmp_path),
+    }
     agent = subprocess.Popen([sys.executable, "-c", script], env=environment)
     wait_until(lambda: of_agent(agent.pid), 10, "a program on trial", 0.001)
     time.sleep(delay)

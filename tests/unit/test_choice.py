@@ -33,7 +33,7 @@ from unit.examples import (
 from mptcp_agent.core.health import Health
 from mptcp_agent.core.network import Facts, Interface
 from mptcp_agent.core.plan import Plan
-from mptcp_agent.core.snapshot import Choice
+from mptcp_agent.core.snapshot import Capabilities, Choice
 from mptcp_agent.core.state import RouterState
 
 NEAR1, NEAR2 = "10.1.1.70", "10.2.2.70"
@@ -381,6 +381,40 @@ def test_a_warning_of_the_engine_does_not_keep_it_from_running() -> None:
     found = plan(config(BRIDGE_CLIENT), BRIDGE, READY, means)
     assert [p.severity for p in found.problems] == ["warning"]
     assert found.mode == "proxy"
+
+
+FAR6 = "2001:db8:70::70"
+BY_BOTH: Sections = {**BRIDGE_CLIENT, "r7000": section("peer", address=[FAR6, NEAR1])}
+DUAL_WAN1 = replace(
+    BRIDGE_WAN1,
+    addresses=(*BRIDGE_WAN1.addresses, "2001:db8:70::78/64"),
+)
+OVER_BOTH = router(LOOPBACK, LAN, DUAL_WAN1, BRIDGE_WAN2)
+PLAIN_OVER_6 = replace(
+    MEANS, builds={"sing-box": replace(SING_BOX, plain_families=frozenset({("client", 6)}))}
+)
+
+
+@pytest.mark.parametrize(
+    ("means", "seen", "now", "address"),
+    [
+        (MEANS, READY, None, FAR6),
+        (PLAIN_OVER_6, READY, None, NEAR1),
+        # in use because IPv4 was not there: it stays while it carries connections
+        (PLAIN_OVER_6, replace(READY, idle=False), FAR6, FAR6),
+        (PLAIN_OVER_6, READY, FAR6, FAR6),  # and until somebody is seen to listen
+        (PLAIN_OVER_6, all_listen(READY, idle=True), FAR6, NEAR1),
+        (MEANS, all_listen(READY, idle=True), FAR6, FAR6),
+    ],
+)
+def test_an_address_that_gets_mptcp_comes_first(
+    means: Capabilities, seen: Health, now: str | None, address: str
+) -> None:
+    in_use = choice("r7000", now, BY_BOTH) if now else None
+    found = plan(config(BY_BOTH), OVER_BOTH, seen, means, in_use)
+    assert chosen(found) == f"r7000 {address}"
+    told = any("plain TCP" in p.message for p in found.problems)
+    assert told == (means is PLAIN_OVER_6 and address == FAR6)
 
 
 def test_an_engine_that_cannot_do_the_method_does_not_start() -> None:

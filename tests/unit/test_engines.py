@@ -9,7 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from mptcp_agent.engines import ENGINES, Build, ClientSettings, Rendered, ServerSettings, choose
+from mptcp_agent.engines import (
+    ENGINES,
+    Build,
+    ClientSettings,
+    Rendered,
+    Role,
+    ServerSettings,
+    choose,
+)
 from mptcp_agent.engines.base import listeners
 from mptcp_agent.errors import EngineError
 
@@ -236,6 +244,29 @@ def test_a_redirector_that_waits_for_the_client(
     problems = SING_BOX.problems(settings, build, "mptcp-proxy.r7000")
     assert [p.severity for p in problems] == (["warning"] if warned else [])
     assert not SING_BOX.problems(replace(SERVER, method="none", password=""), build, "x.server")
+
+
+# --- Plain TCP over IPv6 ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "role", "warned"),
+    [
+        (replace(CLIENT, server="2001:db8::70"), "client", True),
+        (CLIENT, "client", False),  # over IPv4
+        (replace(CLIENT, server="2001:db8::70"), "server", False),  # the other role's trouble
+        (replace(SERVER, listen=("::",)), "server", True),
+        (SERVER, "server", False),
+    ],
+)
+def test_a_family_without_mptcp_is_named_where_it_is_used(
+    settings: ClientSettings | ServerSettings, role: Role, warned: bool
+) -> None:
+    build = replace(BUILDS["sing-box"], version="1.12.22", plain_families=frozenset({(role, 6)}))
+    problems = SING_BOX.problems(settings, build, WHERE)
+    assert [(p.where, p.severity) for p in problems] == [("engine sing-box", "warning")] * warned
+    for problem in problems:
+        assert "sing-box 1.12.22" in problem.message and "plain TCP" in problem.message
 
 
 # --- Problems ----------------------------------------------------------------------------------

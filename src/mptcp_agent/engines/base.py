@@ -106,7 +106,7 @@ class Build:
     server: str | None = None
     version: str = ""
     mptcp: bool | None = None
-    """It makes MPTCP connections by itself; None = could not be found out."""
+    """It makes MPTCP connections by itself, over IPv4; None = could not be found out."""
     plain_listener: bool = False
     """The redirector's listener was seen to accept plain TCP only (see ``strip_mptcp``)."""
     launcher: tuple[str, ...] = ()
@@ -122,6 +122,9 @@ class Build:
     hangs: frozenset[tuple[str, bool]] = frozenset()
     """(method, fast_open) with which the redirector was seen to tell the peer nothing before
     the LAN client has spoken: mail, FTP and databases, where the server speaks first, hang."""
+    plain_families: frozenset[tuple[Role, int]] = frozenset()
+    """(role, 6) where it was seen to speak plain TCP over IPv6: sing-box built by Go before 1.24,
+    as OpenWrt 24.10's, connects so to IPv6 peers."""
     problems: tuple[Problem, ...] = ()
 
     def program(self, role: Role) -> str | None:
@@ -185,6 +188,7 @@ class Engine(ABC):
         role: Role = "client" if isinstance(settings, ClientSettings) else "server"
         return (
             *self._program_problems(role, build),
+            *self._family_problems(settings, build),
             *self._method_problems(settings.method, build, section),
             *password_problems(settings, section),
             *(self._hang_problems(settings.method, build, section) if role == "client" else ()),
@@ -201,6 +205,23 @@ class Engine(ABC):
                 f"{self.name} {build.version} makes no MPTCP connections, so only one link "
                 "would be used",
                 f"{wrapper if self.wrappable else ''}use another engine or a newer build",
+            )
+
+    def _family_problems(self, settings: Settings, build: Build) -> Iterable[Problem]:
+        """What is plain TCP over IPv6, where an address of that family is to be used."""
+        role: Role = "client" if isinstance(settings, ClientSettings) else "server"
+        if isinstance(settings, ClientSettings):
+            addresses: tuple[str, ...] = (settings.server,)
+            what = f"connects to {settings.server} by plain TCP"
+        else:
+            addresses = settings.listen
+            what = "takes plain TCP only from IPv6 clients"
+        if (role, 6) in build.plain_families and any(":" in a for a in addresses):
+            yield Problem(
+                f"engine {self.name}",
+                f"{self.name} {build.version} {what}, so only one link is used",
+                "use an IPv4 address of the server as well, or a newer build",
+                "warning",
             )
 
     def _method_problems(self, method: str, build: Build, section: str) -> Iterable[Problem]:

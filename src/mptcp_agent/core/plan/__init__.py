@@ -32,7 +32,7 @@ from .peers import (
     wan_families,
     with_address_in_use,
 )
-from .proxies import Proxies, as_running, proxies, runnable, running_choice
+from .proxies import Proxies, as_running, plain_families, proxies, runnable, running_choice
 from .sysctls import sysctls
 
 
@@ -67,7 +67,8 @@ def plan(snapshot: Snapshot) -> Plan:
     if in_use is None:
         in_use = running_choice(config, facts, peers, builds, directory, running)
     peers = with_address_in_use(peers, in_use, facts, health)
-    choice = choose(peers, wans, health, in_use, snapshot.recovering)
+    plain = plain_families(config, builds)
+    choice = choose(peers, wans, health, in_use, snapshot.recovering, plain)
     configured = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, configured, builds, directory).without(health.taken, config)
     backend, problems = _backend(config, capabilities)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from ..config import Config, Peer
@@ -106,6 +107,7 @@ def choose(
     health: Health,
     now: Choice | None,
     recovering: bool = False,
+    plain: Collection[int] = (),
 ) -> Choice | None:
     """The first peer that can be reached, by that of its addresses that most WANs can serve; of
     equals by the first.
@@ -114,8 +116,13 @@ def choose(
     proxy process and ends its connections, which may come to life again after an outage. It
     gives way to a better peer or address when there are none, and in any case only to an address
     at which somebody was seen to listen. ``recovering``: the LAN goes out directly now, and is not
-    switched to a tunnel that leads nowhere: somebody has to answer first.
+    switched to a tunnel that leads nowhere: somebody has to answer first. ``plain``: the families
+    in which the redirector makes plain TCP connections.
     """
+
+    def serving(address: str, peer: PeerAddresses) -> int:
+        return 0 if family(address) in plain else _serving(address, peer, wans)
+
     if not any(now and p.peer.name == now.peer.name and now.address in p.addresses for p in peers):
         now = None  # no longer configured
     found: list[Choice] = []
@@ -126,9 +133,9 @@ def choose(
             if now is None or a == now.address or a in health.accepting_for_a_while
         ]
         if able:
-            best_of_peer = max(able, key=lambda a: _serving(a, peer, wans))  # the first of equals
+            best_of_peer = max(able, key=lambda a: serving(a, peer))  # the first of equals
             if now and now.peer.name == peer.peer.name and now.address in able:
-                better = _serving(best_of_peer, peer, wans) > _serving(now.address, peer, wans)
+                better = serving(best_of_peer, peer) > serving(now.address, peer)
                 if not (health.idle and better):
                     best_of_peer = now.address
             found.append(Choice(peer.peer, best_of_peer))

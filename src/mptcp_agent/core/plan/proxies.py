@@ -77,11 +77,7 @@ def proxies(
     directory: str,
 ) -> Proxies:
     """``directory`` is where generated configuration goes; ``choice`` the peer to connect to."""
-    roles: list[Role] = []
-    if config.client:
-        roles.append("client")
-    if config.server:
-        roles.append("server")
+    roles = _roles(config)
     if not roles:
         return Proxies()
     try:
@@ -106,6 +102,15 @@ def proxies(
     return Proxies(
         engine, build, tuple(processes), tuple(files), strip, tuple(dict.fromkeys(problems))
     )
+
+
+def plain_families(config: Config, builds: Mapping[str, Build]) -> frozenset[int]:
+    """The families in which the redirector makes plain TCP connections only."""
+    try:
+        _, build = choose(config.globals.engine, builds, _roles(config))
+    except EngineError:
+        return frozenset()
+    return frozenset(family for role, family in build.plain_families if role == "client")
 
 
 def running_choice(
@@ -178,6 +183,15 @@ def runnable(
         for p in planned
     ]
     return tuple(p for p in found if p is not None)
+
+
+def _roles(config: Config) -> list[Role]:
+    roles: list[Role] = []
+    if config.client:
+        roles.append("client")
+    if config.server:
+        roles.append("server")
+    return roles
 
 
 def _settings(

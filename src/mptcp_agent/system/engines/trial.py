@@ -23,10 +23,19 @@ from pathlib import Path
 from typing import IO
 
 from ...core.problem import Problem
-from ...engines import ENGINES, Build, ClientSettings, Engine, Rendered, ServerSettings
+from ...engines import ENGINES, Build, ClientSettings, Engine, Rendered, Role, ServerSettings
 from ...engines.base import KEY_BYTES
 from .. import programs
 from . import on_trial
+from .loopback import (
+    LOOPBACK,
+    LOOPBACK6,
+    Peer,
+    family,
+    free_port,
+    kernel_speaks_mptcp,
+    speaks_mptcp,
+)
 
 #: Seconds a program may take to listen: a large one on slow flash and a busy router needs several.
 PATIENCE = 8.0
@@ -42,9 +51,6 @@ AGAIN, SELDOM = 20.0, 3600.0
 #: Known to every engine; tried where a section's own method says nothing about MPTCP.
 _COMMON_METHOD = "aes-128-gcm"
 
-_SOL_MPTCP = 284  # include/linux/socket.h
-_MPTCP_INFO = 1  # include/uapi/linux/mptcp.h
-_LOOPBACK = "127.0.0.1"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -55,6 +61,8 @@ class _Seen:
     refused: bool = False
     failure: str = ""
     mptcp: bool | None = None
+    plain_over_6: bool = False
+    """With MPTCP over IPv4 all the same."""
     hangs: bool = False
 
 
@@ -99,8 +107,13 @@ class EngineBuilds:
         if not client and not server:
             return None
         wrapper = self._which("mptcpize") if engine.wrappable else None
-        kernel = _kernel_speaks_mptcp()
-        key = (kernel, frozenset(methods), *map(_identity, (client, server, wrapper)))
+        kernel = kernel_speaks_mptcp()
+        key = (
+            kernel,
+            kernel_speaks_mptcp(LOOPBACK6),
+            frozenset(methods),
+            *map(_identity, (client, server, wrapper)),
+        )
         known = self._known.get(engine.name)
         if known and known[0] == key and not self._is_due(known[1]):
             return known[1]
@@ -144,11 +157,15 @@ class EngineBuilds:
         if not usable:
             return build
         if build.mptcp is False and wrapper:
-            wrapped = replace(build, mptcpize=wrapper)
+            wrapped = replace(build, mptcpize=wrapper)  # every socket, of both families
             seen = [*self._trials(engine, wrapped, usable[0])]
             return wrapped if all(s.mptcp for s in seen) else build
         if build.client:
             build = replace(build, plain_listener=self._listens_plainly(engine, build, usable[0]))
+            if build.mptcp and kernel_speaks_mptcp(LOOPBACK6):
+                over_6 = self._try_client(engine, build, usable[0], False, LOOPBACK6)
+                if over_6.mptcp is False:
+                    build = _plain_over_6(build, "client")
         return build
 
     def _try_method(self, engine: Engine, build: Build, method: str) -> Build:
@@ -166,6 +183,8 @@ class EngineBuilds:
             methods=build.methods | {method},
             mptcp=build.mptcp is not False and all(s.mptcp for s in seen),
         )
+        if any(s.plain_over_6 for s in seen):
+            build = _plain_over_6(build, "server")
         if any(s.hangs for s in seen):
             build = replace(build, hangs=build.hangs | {(method, False)})
             fast = self._try_client(engine, build, method, True)
@@ -184,20 +203,33 @@ class EngineBuilds:
             yield self._try_client(engine, build, method, False)
 
     def _try_server(self, engine: Engine, build: Build, method: str) -> _Seen:
-        """Does the method work, and does the listener answer MPTCP with MPTCP?"""
-        port = _free_port()
-        settings = ServerSettings((_LOOPBACK,), port, method, _password(method))
+        """Does the method work, and do the listeners answer MPTCP with MPTCP?"""
+        port = free_port()
+        listen = (LOOPBACK, LOOPBACK6) if kernel_speaks_mptcp(LOOPBACK6) else (LOOPBACK,)
+        settings = ServerSettings(listen, port, method, _password(method))
         with self._started(engine.server(settings, build)) as program:
-            connection = program.connect(port, socket.IPPROTO_MPTCP)
-            if connection is None:
-                return program.failure(engine)
-            with connection:
-                return _Seen(mptcp=_speaks_mptcp(connection))
+            speaks = []
+            for address in listen:
+                connection = program.connect(port, socket.IPPROTO_MPTCP, address)
+                if connection is None:
+                    return program.failure(engine)
+                with connection:
+                    speaks.append(speaks_mptcp(connection))
+        return _Seen(mptcp=speaks[0], plain_over_6=speaks[0] and not speaks[-1])
 
-    def _try_client(self, engine: Engine, build: Build, method: str, fast_open: bool) -> _Seen:
+    def _try_client(
+        self,
+        engine: Engine,
+        build: Build,
+        method: str,
+        fast_open: bool,
+        address: str = LOOPBACK,
+    ) -> _Seen:
         """Does it call its peer with MPTCP, and does it before the LAN client has spoken?"""
-        with _Peer() as peer:
-            settings = replace(_client(peer.port, method), fast_open=fast_open, tproxy=True)
+        with Peer(address) as peer:
+            settings = replace(
+                _client(peer.port, method), server=address, fast_open=fast_open, tproxy=True
+            )
             with self._started(engine.client(settings, build)) as program:
                 began = time.monotonic()
                 connection = program.connect(settings.local_port, socket.IPPROTO_TCP)
@@ -205,21 +237,21 @@ class EngineBuilds:
                     return program.failure(engine)
                 prompt = max(PROMPT, time.monotonic() - began)
                 with connection:
-                    if peer.hears(prompt):
-                        return _Seen(mptcp=peer.speaks_mptcp())
-                    connection.sendall(b"\n")
-                    if peer.hears(prompt):
-                        return _Seen(mptcp=peer.speaks_mptcp(), hangs=True)
-                    return program.failure(engine, "did not call its peer")
+                    hangs = not peer.hears(prompt)
+                    if hangs:
+                        connection.sendall(b"\n")
+                        if not peer.hears(prompt):
+                            return program.failure(engine, "did not call its peer")
+                    return _Seen(mptcp=peer.speaks_mptcp(), hangs=hangs)
 
     def _listens_plainly(self, engine: Engine, build: Build, method: str) -> bool:
-        settings = _client(_free_port(), method)
+        settings = _client(free_port(), method)
         with self._started(engine.client(settings, build)) as program:
             connection = program.connect(settings.local_port, socket.IPPROTO_MPTCP)
             if connection is None:
                 return False
             with connection:
-                return not _speaks_mptcp(connection)
+                return not speaks_mptcp(connection)
 
     @contextlib.contextmanager
     def _started(self, rendered: Rendered) -> Iterator[_Program]:
@@ -235,14 +267,14 @@ class _Program:
     process: subprocess.Popen[bytes]
     output: IO[str]
 
-    def connect(self, port: int, protocol: int) -> socket.socket | None:
+    def connect(self, port: int, protocol: int, address: str = LOOPBACK) -> socket.socket | None:
         """A connection as soon as it listens; None = it ended, or never listened."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
-            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+            connection = socket.socket(family(address), socket.SOCK_STREAM, protocol)
             connection.settimeout(PATIENCE)
             try:
-                connection.connect((_LOOPBACK, port))
+                connection.connect((address, port))
                 return connection
             except OSError:
                 connection.close()
@@ -261,74 +293,18 @@ class _Program:
         return _Seen(failure=f"on trial it {what}" + (f": {last}" if last else ""))
 
 
-class _Peer:
-    """What a redirector on trial takes for its peer: an MPTCP listener."""
-
-    def __init__(self) -> None:
-        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
-        self._listener.bind((_LOOPBACK, 0))
-        self._listener.listen(1)
-        self.port: int = self._listener.getsockname()[1]
-        self._connection: socket.socket | None = None
-
-    def __enter__(self) -> _Peer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-        if self._connection:
-            self._connection.close()
-
-    def hears(self, seconds: float) -> bool:
-        """Whether the redirector connects and says where the connection is to go."""
-        deadline = time.monotonic() + seconds
-        try:
-            if self._connection is None:
-                self._listener.settimeout(seconds)
-                self._connection = self._listener.accept()[0]
-            self._connection.settimeout(max(0.01, deadline - time.monotonic()))
-            return bool(self._connection.recv(1))
-        except OSError:
-            return False
-
-    def speaks_mptcp(self) -> bool:
-        return self._connection is not None and _speaks_mptcp(self._connection)
-
-
-def _speaks_mptcp(connection: socket.socket) -> bool:
-    """Whether both ends do. accept() on an MPTCP listener gives a TCP socket for a TCP client,
-    and a socket that fell back to TCP refuses the question (net/mptcp/sockopt.c)."""
-    try:
-        connection.getsockopt(_SOL_MPTCP, _MPTCP_INFO, 64)
-    except OSError:
-        return False
-    return True
-
-
-def _kernel_speaks_mptcp() -> bool:
-    """False while net.mptcp.enabled is 0, too."""
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((_LOOPBACK, 0))
-        port: int = listener.getsockname()[1]
-        return port
+def _plain_over_6(build: Build, role: Role) -> Build:
+    return replace(build, plain_families=build.plain_families | {(role, 6)})
 
 
 def _client(peer_port: int, method: str) -> ClientSettings:
     return ClientSettings(
-        server=_LOOPBACK,
+        server=LOOPBACK,
         server_port=peer_port,
         method=method,
         password=_password(method),
-        local_port=_free_port(),
-        listen=_LOOPBACK,
+        local_port=free_port(),
+        listen=LOOPBACK,
     )
 
 
