@@ -53,6 +53,19 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def test_one_that_listens_at_another_port_than_configured_is_none() -> None:
+    """Its file could not be written, so it runs with the settings of before."""
+    moved = config({**BRIDGE_CLIENT, "client": {**BRIDGE_CLIENT["client"], "local_port": "1090"}})
+
+    async def steps(rig: Rig) -> None:
+        assert await rig.processes.find_redirector(CLIENT, True)
+        assert not await rig.processes.find_redirector(moved, True)
+        assert not rig.processes.redirector_listens
+        assert await rig.processes.find_redirector(CLIENT, True)
+
+    watching(steps)
+
+
 def test_the_redirector_is_looked_for_until_it_listens() -> None:
     async def steps(rig: Rig) -> None:
         rig.kernel.listening = set()

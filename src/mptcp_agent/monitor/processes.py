@@ -26,7 +26,12 @@ class ProxyProcesses:
         self._kernel = kernel
         self._pids: Mapping[str, int] = {}
         self._pidfds: dict[int, int] = {}
-        self.redirector_listens = False
+        self._port: int | None = None
+        """Where the redirector was found to listen; None: nowhere."""
+
+    @property
+    def redirector_listens(self) -> bool:
+        return self._port is not None
 
     def follow(self, pids: Mapping[str, int]) -> None:
         """Hear of the end of these, by name."""
@@ -41,15 +46,18 @@ class ProxyProcesses:
         may change, since its end is heard of. ``known``: procd has answered."""
         if config.client is None or (known and "client" not in self._pids):
             self.redirector_gone()
-        elif not self.redirector_listens:
-            listens = await self._work(self._kernel.listens, config.client.local_port)
-            self.redirector_listens = listens
-            return self.redirector_listens
-        return False
+            return False
+        port = config.client.local_port
+        if port == self._port:
+            return False
+        # Another port than before, too: one that still listens at the old one, since its file
+        # could not be written, is no way for the LAN.
+        self._port = port if await self._work(self._kernel.listens, port) else None
+        return self.redirector_listens
 
     def redirector_gone(self) -> None:
         """It listens no more, or is about to be replaced."""
-        self.redirector_listens = False
+        self._port = None
 
     def close(self) -> None:
         for pid in list(self._pidfds):
