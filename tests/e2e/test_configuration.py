@@ -276,6 +276,7 @@ def test_a_wan_section_that_goes_and_returns_leaves_the_others_alone(
 
 def test_lists_and_options_as_people_write_them(net: Network, good: Package) -> None:
     """A list in one option, one option as a list, sections without a name."""
+    wait_state(net.client, "active")  # the test before may have left another log level
     before = pids(net.client)
     good["client"].options["peer"] = "r7000 spare"
     good["client"].options["local_port"] = ["1080"]
