@@ -70,7 +70,7 @@ def test_status_tells_what_there_is(secret_net: Network) -> None:
     status = ask(secret_net.client, "status")
     packets = status["client"]["redirect"]["packets"]
     fetch(secret_net)
-    wait_status(
+    status = wait_status(
         secret_net.client, lambda s: s["client"]["redirect"]["packets"] > packets, "the counter"
     )
     assert all(w["rx_bytes"] > 0 for w in status["wans"])
