@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from ..state import Family, family
@@ -28,8 +29,10 @@ def is_default(network: str) -> bool:
     return int(network.partition("/")[2]) <= DEFAULT_LENGTH[family(network)]
 
 
+@lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """The network in which an ``address/prefix`` lies."""
+    """The network in which an ``address/prefix`` lies. Each plan asks for the same few dozens of
+    times, and the one for a dead link is waited for."""
     return str(ipaddress.ip_network(address, strict=False))
 
 

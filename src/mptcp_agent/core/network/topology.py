@@ -35,6 +35,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..state import Family, family
 from . import Facts, Interface, KernelAddress, is_default, network_of
@@ -268,6 +269,7 @@ def _is_ula(address: str) -> bool:
     return ipaddress.IPv6Address(address) in _ULA
 
 
+@lru_cache(maxsize=1024)
 def _within(address: str, network: str) -> bool:
     """Whether an address lies in a network; not where the families differ."""
     return family(address) == family(network) and ipaddress.ip_address(
