@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from kernel.support import cost, open_files, second_way, subflows
@@ -15,9 +14,9 @@ from toolkit.waiting import wait_until
 
 from mptcp_agent.core.state import Endpoint, EndpointFlag, Limits
 from mptcp_agent.errors import KernelError
-from mptcp_agent.system.netlink import endpoints
+from mptcp_agent.system.netlink import path_manager
+from mptcp_agent.system.netlink.conversation import Refused
 from mptcp_agent.system.netlink.endpoints import PathManager
-from mptcp_agent.system.netlink.library import NetlinkError
 
 MPTCP = 262
 
@@ -104,21 +103,24 @@ def test_limits(client: Namespace) -> None:
 def test_a_kernel_that_cannot_is_explained(
     monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
-    def refuse() -> None:
-        raise NetlinkError(number, None)
+    def refuse(*_: object) -> None:
+        raise Refused(number, "no")
 
     manager = PathManager()
-    monkeypatch.setattr(manager._netlink, "_open", refuse)
+    monkeypatch.setattr(manager._netlink, "dump", refuse)
+    monkeypatch.setattr(manager._netlink, "request", refuse)
     for call in (manager.observe, manager.limits):
         with pytest.raises(KernelError, match=said):
             call()
 
 
 def test_a_kernel_without_mptcp_costs_nothing(
-    client: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoints, "_SYSCTLS", tmp_path / "missing")
+    monkeypatch.setattr(path_manager, "_FAMILY", b"no_such\0")
     manager = PathManager()
+    with pytest.raises(KernelError, match="no Multipath TCP"):
+        manager.observe()
     before = open_files()
     for _ in range(10):
         with pytest.raises(KernelError, match="no Multipath TCP"):

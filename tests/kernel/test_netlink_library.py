@@ -10,7 +10,7 @@ import pytest
 from kernel.support import open_files
 from toolkit.namespace import Namespace
 
-from mptcp_agent.system.netlink import library as parts
+from mptcp_agent.system.netlink import library
 from mptcp_agent.system.netlink.routes import Routing
 
 _LOAD = "import sys; from mptcp_agent.system.netlink import endpoints, routes; "
@@ -24,9 +24,8 @@ def python(code: str) -> str:
 
 def test_the_rest_is_not_loaded() -> None:
     loaded = python(_LOAD + "print(*[m for m in sys.modules if m.startswith('pyroute2')])").split()
-    assert "pyroute2.iproute.linux" in loaded
-    assert "pyroute2.netlink.generic.mptcp" in loaded
-    for unwanted in ("ndb", "ipdb", "ipset", "nftables", "conntrack", "wiset"):
+    assert "pyroute2.netlink.rtnl.rtmsg" in loaded
+    for unwanted in ("ndb", "iproute", "ipset", "netlink.nlsocket", "conntrack", "config"):
         assert not [m for m in loaded if m.startswith(f"pyroute2.{unwanted}")]
 
 
@@ -38,8 +37,8 @@ def test_the_rest_is_not_loaded() -> None:
         "import pyroute2; assert pyroute2.__version__; assert pyroute2.__path__",
         "import pyroute2; assert not hasattr(pyroute2, 'no_such_thing')",
         "from pyroute2 import netlink; import pyroute2.ndb.main",
-        "from pyroute2 import IPRoute; from mptcp_agent.system.netlink import library as parts; "
-        "assert IPRoute is parts.IPRoute",
+        "from pyroute2.netlink.rtnl.rtmsg import rtmsg; "
+        "from mptcp_agent.system.netlink import library; assert rtmsg is library.ROUTE",
     ],
 )
 def test_others_find_the_whole_package(code: str) -> None:
@@ -48,8 +47,8 @@ def test_others_find_the_whole_package(code: str) -> None:
 
 def test_a_package_that_is_loaded_already_is_used() -> None:
     python(
-        "import pyroute2; from mptcp_agent.system.netlink import library as parts; "
-        "assert parts.IPRoute is pyroute2.IPRoute"
+        "import pyroute2; from mptcp_agent.system.netlink import library; "
+        "from pyroute2.netlink.rtnl.rtmsg import rtmsg; assert rtmsg is library.ROUTE"
     )
 
 
@@ -82,40 +81,9 @@ def test_memory_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert parts < whole
 
 
-class Fake:
-    """A socket that fails as told, once."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-        self.closed = False
-
-    def ask(self) -> list[parts.Message]:
-        if self.error is not None:
-            raise self.error
-        return []
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize("error", [OSError(105, "No buffer space"), RuntimeError("lost count")])
-def test_a_broken_socket_is_opened_anew(error: Exception) -> None:
-    opened = [Fake(None), Fake(error)]
-    broken = opened[1]
-    handle = parts.Handle(opened.pop)
-    with pytest.raises(OSError, match=r"No buffer|lost count"):
-        handle.dump(Fake.ask)
-    assert broken.closed
-    assert handle.dump(Fake.ask) == []
-
-
-def test_a_refusal_keeps_the_socket() -> None:
-    opened = [Fake(None), Fake(parts.NetlinkError(1, "no"))]
-    first = opened[1]
-    handle = parts.Handle(opened.pop)
-    with pytest.raises(parts.NetlinkError):
-        handle.request(Fake.ask)
-    assert not first.closed
+def test_a_message_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(OSError, match="pyroute2"):
+        library.decode(library.ROUTE, b"\x02")
 
 
 def test_closing_gives_everything_back(client: Namespace) -> None:

@@ -8,13 +8,14 @@ undecoded text, and is slow for something read twenty times a second.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 
 from ...core.sockets import Listener, TcpSocket
 from ...errors import KernelError
+from .conversation import Conversation
 from .diag_messages import (
     MESSAGE_SIZE,
     SOCKET_ID,
@@ -25,12 +26,8 @@ from .diag_messages import (
     token,
     waiting,
 )
-from .framing import HEADER, messages
 
 _NETLINK_SOCK_DIAG = 4
-#: linux/netlink.h
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_ERROR, _DONE = 2, 3
 #: linux/sock_diag.h
 _SOCK_DIAG_BY_FAMILY, _SOCK_DESTROY = 20, 21
 
@@ -100,8 +97,8 @@ def destroy(target: TcpSocket) -> bool:
     version = socket.AF_INET6 if ":" in target.local else socket.AF_INET
     body = _WANTED.pack(version, socket.IPPROTO_TCP, 0, 0) + _socket_id(target, version)
     try:
-        for _ in _ask(_SOCK_DESTROY, _REQUEST | _ACK, body):
-            pass
+        with closing(Conversation(_NETLINK_SOCK_DIAG)) as kernel:
+            kernel.request(_SOCK_DESTROY, body)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESTALE):
             return False
@@ -126,29 +123,12 @@ def _both_families(
     for version in (socket.AF_INET, socket.AF_INET6):
         wanted = _WANTED.pack(version, protocol & 0xFF, _EXTENSIONS, states)
         try:
-            for message in _ask(_SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, wanted + ids + attribute):
-                if len(message) >= MESSAGE_SIZE:
-                    yield message
+            with closing(Conversation(_NETLINK_SOCK_DIAG)) as kernel:
+                for message in kernel.some(_SOCK_DIAG_BY_FAMILY, wanted + ids + attribute):
+                    if len(message) >= MESSAGE_SIZE:
+                        yield message
         except OSError as error:
             raise KernelError(f"listing sockets: {_reason(error)}") from error
-
-
-def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:
-    """The payloads of the answer; OSError with what the kernel says when it refuses."""
-    opened = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-    )
-    with opened:
-        opened.settimeout(5)  # the kernel answers within the call; never hang on it
-        opened.send(HEADER.pack(HEADER.size + len(body), kind, flags, 1, 0) + body)
-        while True:
-            for answer, payload in messages(opened.recv(1 << 16)):
-                if answer in (_ERROR, _DONE):
-                    code = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return
-                yield payload
 
 
 def _reason(error: OSError) -> str:

@@ -1,27 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """MPTCP endpoints and limits: the kernel's in-kernel path manager (``ip mptcp``).
 
-Spoken to by pyroute2's MPTCP class, whose two traps are dealt with here: an interface index
-goes in as bytes and comes back as hexadecimal text, and flags are a bare bitmap.
+Own messages, because pyroute2's class for them cannot be had without its sockets
+(``conversation``), and gives an endpoint's device as hexadecimal text.
 """
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ...core.describe import line
 from ...core.state import ENDPOINT_IDS, Endpoint, EndpointFlag, Limits, family
 from ...errors import KernelError
-from .framing import device
-from .library import MPTCP, Handle, Message, NetlinkError, code, text
+from .framing import attribute, attributes, device
+from .path_manager import (
+    ADD_ADDRESS,
+    DELETE_ADDRESS,
+    GET_ADDRESS,
+    GET_LIMITS,
+    SET_LIMITS,
+    PathManagerSocket,
+)
 
+#: linux/mptcp_pm.h: MPTCP_PM_ATTR_*, MPTCP_PM_ADDR_ATTR_*
+_ATTR_ADDR, _ATTR_RCV_ADD_ADDRS, _ATTR_SUBFLOWS = 1, 2, 3
+_ADDR_FAMILY, _ADDR_ID, _ADDR4, _ADDR6, _ADDR_FLAGS, _ADDR_IF_IDX = 1, 2, 3, 4, 6, 7
+_NESTED = 0x8000  # linux/netlink.h NLA_F_NESTED
 #: linux/mptcp_pm.h (before Linux 6.7 linux/mptcp.h): MPTCP_PM_ADDR_FLAG_*
 _FLAGS: dict[EndpointFlag, int] = {"signal": 1, "subflow": 2, "backup": 4}
 #: The kernel's own note that a peer joined from this address, not an endpoint somebody set.
@@ -31,16 +40,6 @@ _IMPLICIT = 1 << 4
 #: id is asked for (EINVAL), or is the ninth (ERANGE); net/mptcp/pm_kernel.c
 #: mptcp_pm_nl_append_new_local_addr().
 _TAKEN = (errno.EEXIST, errno.EINVAL, errno.ERANGE)
-
-#: There wherever the kernel has MPTCP. Asked first, because pyroute2 0.9 leaves sockets open
-#: each time it does not find the path manager.
-_SYSCTLS = Path("/proc/sys/net/mptcp")
-
-
-def _open() -> Any:
-    if not _SYSCTLS.is_dir():
-        raise OSError(errno.EPROTONOSUPPORT, "no MPTCP")
-    return MPTCP(ext_ack=True)
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class PathManager:
     """
 
     def __init__(self) -> None:
-        self._netlink = Handle(_open)
+        self._netlink = PathManagerSocket()
 
     def close(self) -> None:
         self._netlink.close()
@@ -69,20 +68,15 @@ class PathManager:
         return tuple(sorted(own, key=lambda e: (e.address, e.device, e.id)))
 
     def limits(self) -> Limits:
-        for message in self._dump(lambda mptcp: mptcp.limits("show")):
-            return Limits(
-                subflows=int(message.get_attr("MPTCP_PM_ATTR_SUBFLOWS")),
-                add_addr_accepted=int(message.get_attr("MPTCP_PM_ATTR_RCV_ADD_ADDRS")),
-            )
+        for message in self._request("reading the MPTCP limits", GET_LIMITS) or ():
+            found = {kind: _number(value) for kind, value in attributes(message).items()}
+            return Limits(found[_ATTR_SUBFLOWS], found[_ATTR_RCV_ADD_ADDRS])
         raise KernelError("reading the MPTCP limits: the kernel gave no answer")
 
     def set_limits(self, limits: Limits) -> None:
-        self._request(
-            f"{line(limits)} (each may be 0 to 8)",
-            lambda mptcp: mptcp.limits(
-                "set", subflows=limits.subflows, add_addr_accepted=limits.add_addr_accepted
-            ),
-        )
+        subflows = attribute(_ATTR_SUBFLOWS, struct.pack("=I", limits.subflows))
+        accepted = attribute(_ATTR_RCV_ADD_ADDRS, struct.pack("=I", limits.add_addr_accepted))
+        self._request(f"{line(limits)} (each may be 0 to 8)", SET_LIMITS, subflows + accepted)
 
     def add(self, endpoint: Endpoint) -> None:
         """Add the endpoint; whoever else has its address or its id makes way.
@@ -100,22 +94,16 @@ class PathManager:
             index = socket.if_nametoindex(endpoint.device)
         except OSError as error:
             raise KernelError(f"{line(endpoint)}: there is no device {endpoint.device}") from error
-        address = "addr6" if family(endpoint.address) == 6 else "addr4"
         bits = sum(_FLAGS[flag] for flag in endpoint.flags)
-
-        def ask(mptcp: Any) -> Any:
-            return mptcp.endpoint(
-                "add",
-                **{address: endpoint.address},
-                id=endpoint.id,
-                flags=bits,
-                if_idx=struct.pack("=i", index),
-            )
-
-        if not self._request(line(endpoint), ask, fine=_TAKEN):
+        request = _address(
+            endpoint,
+            attribute(_ADDR_FLAGS, struct.pack("=I", bits))
+            + attribute(_ADDR_IF_IDX, struct.pack("=i", index)),
+        )
+        if self._request(line(endpoint), ADD_ADDRESS, request, fine=_TAKEN) is None:
             # One came back in between, or those of addresses long gone fill all eight places.
             self.forget_implicit()
-            self._request(line(endpoint), ask)
+            self._request(line(endpoint), ADD_ADDRESS, request)
 
     def forget_implicit(self) -> None:
         """Remove the kernel's own endpoints, which it never does itself."""
@@ -136,62 +124,71 @@ class PathManager:
     # --- Netlink ---------------------------------------------------------------------------
 
     def _entries(self) -> list[_Entry]:
-        nested = "MPTCP_PM_ATTR_ADDR"
-        messages = self._dump(lambda mptcp: mptcp.endpoint("show"))
-        return [_entry(m.get_attr(nested)) for m in messages if m.get_attr(nested)]
+        try:
+            found = [attributes(message) for message in self._netlink.dump(GET_ADDRESS)]
+        except OSError as error:
+            raise KernelError(f"MPTCP path manager: {_reason(error)}") from error
+        return [_entry(attributes(each[_ATTR_ADDR])) for each in found if _ATTR_ADDR in each]
 
     def _delete(self, endpoint: Endpoint) -> None:
-        # Linux before 6.1 wants the family, too; the address must be there only for id 0.
-        address = "addr6" if family(endpoint.address) == 6 else "addr4"
+        # Linux before 6.1 wants the address, too.
         self._request(
             f"removing {line(endpoint)}",
-            lambda mptcp: mptcp.endpoint("del", **{address: endpoint.address}, id=endpoint.id),
+            DELETE_ADDRESS,
+            _address(endpoint),
             fine=(errno.EINVAL, errno.ENOENT),  # EINVAL "address not found"
         )
 
-    def _request(self, what: str, ask: Any, fine: Iterable[int] = ()) -> bool:
-        """False where it failed in a way that is fine."""
+    def _request(
+        self, what: str, command: int, body: bytes = b"", fine: Iterable[int | None] = ()
+    ) -> list[bytes] | None:
+        """None where it failed in a way that is fine."""
         try:
-            self._netlink.request(ask)
-        except (NetlinkError, OSError) as error:
-            if code(error) not in fine:
-                raise KernelError(f"{what}: {self._reason(error)}") from error
-            return False
-        return True
-
-    def _dump(self, ask: Any) -> list[Message]:
-        try:
-            return self._netlink.dump(ask)
-        except (NetlinkError, OSError) as error:
-            raise KernelError(f"MPTCP path manager: {self._reason(error)}") from error
-
-    def _reason(self, error: Exception) -> str:
-        if code(error) in (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
-            return (
-                "this kernel has no Multipath TCP (option CONFIG_MPTCP; OpenWrt 24.10 and "
-                "later has it on targets without SMALL_FLASH)"
-            )
-        if code(error) == errno.EPERM:
-            return "not permitted; the agent needs root (CAP_NET_ADMIN)"
-        return text(error)
+            return self._netlink.request(command, body)
+        except OSError as error:
+            if error.errno not in fine:
+                raise KernelError(f"{what}: {_reason(error)}") from error
+            return None
 
 
-def _entry(address: Message) -> _Entry:
-    raw = address.get_attr("MPTCP_PM_ADDR_ATTR_ADDR4") or address.get_attr(
-        "MPTCP_PM_ADDR_ATTR_ADDR6"
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
+        return (
+            "this kernel has no Multipath TCP (option CONFIG_MPTCP; OpenWrt 24.10 and "
+            "later has it on targets without SMALL_FLASH)"
+        )
+    if error.errno == errno.EPERM:
+        return "not permitted; the agent needs root (CAP_NET_ADMIN)"
+    return error.strerror or str(error)
+
+
+def _address(endpoint: Endpoint, more: bytes = b"") -> bytes:
+    version, kind = (
+        (socket.AF_INET6, _ADDR6) if family(endpoint.address) == 6 else (socket.AF_INET, _ADDR4)
     )
-    bits = address.get_attr("MPTCP_PM_ADDR_ATTR_FLAGS") or 0
+    return attribute(
+        _ATTR_ADDR | _NESTED,
+        attribute(_ADDR_FAMILY, struct.pack("=H", version))
+        + attribute(_ADDR_ID, struct.pack("=B", endpoint.id))
+        + attribute(kind, socket.inet_pton(version, endpoint.address))
+        + more,
+    )
+
+
+def _entry(given: dict[int, bytes]) -> _Entry:
+    version = socket.AF_INET6 if _ADDR6 in given else socket.AF_INET
+    bits = _number(given.get(_ADDR_FLAGS))
     return _Entry(
         Endpoint(
-            address=str(ipaddress.ip_address(raw)),
-            device=device(_index(address.get_attr("MPTCP_PM_ADDR_ATTR_IF_IDX"))),
+            address=socket.inet_ntop(version, given[_ADDR6 if _ADDR6 in given else _ADDR4]),
+            device=device(_number(given.get(_ADDR_IF_IDX))),
             flags=frozenset(flag for flag, bit in _FLAGS.items() if bits & bit),
-            id=int(address.get_attr("MPTCP_PM_ADDR_ATTR_ID") or 0),
+            id=_number(given.get(_ADDR_ID)),
         ),
         implicit=bool(bits & _IMPLICIT),
     )
 
 
-def _index(shown: str | None) -> int:
-    """An index like ``03:00:00:00``; none is 0."""
-    return int(struct.unpack("=i", bytes.fromhex((shown or "0" * 8).replace(":", "")))[0])
+def _number(value: bytes | None) -> int:
+    """Of whatever width; a missing one is 0."""
+    return int.from_bytes(value or b"", sys.byteorder)

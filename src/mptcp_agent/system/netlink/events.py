@@ -101,7 +101,7 @@ def meaning(data: bytes, nftables: bool = False) -> set[Part]:
     everything."""
     found: set[Part] = set()
     try:
-        for kind, _ in messages(data):
+        for kind, _, _ in messages(data):
             if nftables:
                 found |= {Part.FIREWALL} if kind & 0xFF not in _NFT_ELEMENTS else set()
             elif kind in _PARTS:

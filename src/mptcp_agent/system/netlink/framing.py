@@ -19,15 +19,17 @@ _ATTRIBUTE = struct.Struct("=HH")
 _NESTED_BITS = 0xC000
 
 
-def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and payload of each message. Raises OSError (EBADMSG) at a length that cannot be."""
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, flags and payload of each message. Raises OSError (EBADMSG) at a length that cannot
+    be."""
     offset = 0
     while offset < len(data):
         rest = len(data) - offset
-        length, kind = HEADER.unpack_from(data, offset)[:2] if rest >= HEADER.size else (0, 0)
+        known = HEADER.unpack_from(data, offset) if rest >= HEADER.size else (0, 0, 0)
+        length, kind, flags = known[:3]
         if not HEADER.size <= length <= rest:
             raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
-        yield kind, data[offset + HEADER.size : offset + length]
+        yield kind, flags, data[offset + HEADER.size : offset + length]
         offset += _aligned(length)
 
 
@@ -42,6 +44,12 @@ def attributes(data: bytes) -> dict[int, bytes]:
         found[kind & ~_NESTED_BITS] = data[offset + _ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
     return found
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded for the next."""
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, kind) + value + bytes(_aligned(length) - length)
 
 
 def _aligned(length: int) -> int:

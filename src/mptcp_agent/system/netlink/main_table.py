@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import struct
 from collections.abc import Collection, Iterator
@@ -18,23 +17,18 @@ from collections.abc import Collection, Iterator
 from ...core.network import MainRoute
 from ...core.state import Family
 from ...errors import KernelError
-from .framing import HEADER, Devices, attributes, device, messages
+from .conversation import Conversation
+from .framing import Devices, attribute, attributes, device
+from .route_messages import INET, ROUTE_HEADER
 
-#: linux/netlink.h
-_REQUEST, _DUMP = 0x1, 0x300
 #: Somewhere in the Internet, in both halves of it: OpenVPN leaves the default alone and puts two
 #: halves of one before it.
 _SOMEWHERE: dict[Family, tuple[str, ...]] = {
     4: ("11.0.0.1", "192.0.2.1"),
     6: ("2000::1", "3ffe::1"),
 }
-_ERROR, _DONE = 2, 3
-_SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
 #: linux/rtnetlink.h: RTM_GETROUTE, RT_TABLE_MAIN
 _GET_ROUTE, _MAIN = 26, 254
-#: rtmsg: family, length of destination, of source, tos, table, protocol, scope, type, flags
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_ATTRIBUTE = struct.Struct("=HH")
 _INDEX = struct.Struct("=I")
 _NEXT_HOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, device
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH = 1, 4, 5, 9
@@ -53,18 +47,20 @@ def main_routes(devices: Collection[str] | None, limit: int) -> tuple[MainRoute,
     several. Raises KernelError.
     """
     found: set[MainRoute] = set()
-    for version in (socket.AF_INET, socket.AF_INET6):
-        of_family: set[MainRoute] = set()
-        for kind, index in _questions(devices):
-            try:
-                for route in _routes(version, kind, index):
-                    of_family.add(route)
-                    if len(of_family) >= limit:
-                        break
-            except OSError as error:
-                if error.errno not in (errno.ENODEV, errno.ENOENT):  # a device that just went
-                    raise KernelError(f"reading the main table: {error.strerror}") from error
-        found |= of_family
+    names = Devices()
+    with contextlib.closing(Conversation(socket.NETLINK_ROUTE)) as kernel:
+        for version in (socket.AF_INET, socket.AF_INET6):
+            of_family: set[MainRoute] = set()
+            for kind, index in _questions(devices):
+                try:
+                    for route in _routes(kernel, version, kind, index, names):
+                        of_family.add(route)
+                        if len(of_family) >= limit:
+                            break
+                except OSError as error:
+                    if error.errno not in (errno.ENODEV, errno.ENOENT):  # a device that just went
+                        raise KernelError(f"reading the main table: {error.strerror}") from error
+            found |= of_family
     return tuple(sorted(found, key=lambda r: (r.destination, r.device or "", r.gateway or "")))
 
 
@@ -72,22 +68,27 @@ def ways_out() -> tuple[tuple[Family, str], ...]:
     """Devices over which the router's own packets go to the Internet now, whatever table says so.
     Raises KernelError."""
     found: set[tuple[Family, str]] = set()
-    for family, addresses in _SOMEWHERE.items():
-        version = socket.AF_INET6 if family == 6 else socket.AF_INET
-        for address in addresses:
-            packed = socket.inet_pton(version, address)
-            body = _ROUTE.pack(version, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
-            body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST) + packed
-            try:
-                for message in _ask(_REQUEST, body):
-                    given = attributes(message[_ROUTE.size :])
-                    if _ROUTE.unpack_from(message)[7] == _UNICAST and _RTA_OIF in given:
-                        found.add((family, device(_INDEX.unpack(given[_RTA_OIF])[0])))
-                    break
-            except OSError as error:
-                if error.errno not in _NO_WAY:
-                    raise KernelError(f"asking for a route: {error.strerror}") from error
+    with contextlib.closing(Conversation(socket.NETLINK_ROUTE)) as kernel:
+        for family, addresses in _SOMEWHERE.items():
+            for address in addresses:
+                if over := _way(kernel, INET[family], address):
+                    found.add((family, over))
     return tuple(sorted(found))
+
+
+def _way(kernel: Conversation, version: int, address: str) -> str | None:
+    """The device over which packets to the address leave."""
+    packed = socket.inet_pton(version, address)
+    body = ROUTE_HEADER.pack(version, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    try:
+        for message in kernel.request(_GET_ROUTE, body + attribute(_RTA_DST, packed)):
+            given = attributes(message[ROUTE_HEADER.size :])
+            if ROUTE_HEADER.unpack_from(message)[7] == _UNICAST and _RTA_OIF in given:
+                return device(_INDEX.unpack(given[_RTA_OIF])[0])
+    except OSError as error:
+        if error.errno not in _NO_WAY:
+            raise KernelError(f"asking for a route: {error.strerror}") from error
+    return None
 
 
 def _questions(devices: Collection[str] | None) -> Iterator[tuple[int, int]]:
@@ -100,16 +101,17 @@ def _questions(devices: Collection[str] | None) -> Iterator[tuple[int, int]]:
     yield from ((kind, 0) for kind in _REFUSING)
 
 
-def _routes(version: int, kind: int, index: int) -> Iterator[MainRoute]:
-    names = Devices()
-    body = _ROUTE.pack(version, 0, 0, 0, _MAIN, 0, 0, kind, 0)
+def _routes(
+    kernel: Conversation, version: int, kind: int, index: int, names: Devices
+) -> Iterator[MainRoute]:
+    body = ROUTE_HEADER.pack(version, 0, 0, 0, _MAIN, 0, 0, kind, 0)
     if index:
-        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + _INDEX.size, _RTA_OIF) + _INDEX.pack(index)
-    for message in _ask(_REQUEST | _DUMP, body):
-        family, length, _, _, table, _, _, seen, _ = _ROUTE.unpack_from(message)
+        body += attribute(_RTA_OIF, _INDEX.pack(index))
+    for message in kernel.some(_GET_ROUTE, body):
+        family, length, _, _, table, _, _, seen, _ = ROUTE_HEADER.unpack_from(message)
         if family != version or table != _MAIN or seen != kind:
             continue  # a kernel that does not filter
-        given = attributes(message[_ROUTE.size :])
+        given = attributes(message[ROUTE_HEADER.size :])
         packed = given.get(_RTA_DST, b"\0" * (16 if version == socket.AF_INET6 else 4))
         destination = f"{socket.inet_ntop(version, packed)}/{length}"
         if kind in _REFUSING:
@@ -135,23 +137,3 @@ def _hops(given: dict[int, bytes]) -> Iterator[tuple[int, bytes | None]]:
             return
         yield index, attributes(rest[_NEXT_HOP.size : length]).get(_RTA_GATEWAY)
         rest = rest[(length + 3) & ~3 :]  # RTNH_ALIGN
-
-
-def _ask(flags: int, body: bytes) -> Iterator[bytes]:
-    """The payloads of the answer; OSError with what the kernel says when it refuses. Whoever
-    has enough stops: the rest is never sent. To what is no dump one message is the answer."""
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    ) as opened:
-        opened.settimeout(5)  # the kernel answers within the call; never hang on it
-        with contextlib.suppress(OSError):  # before Linux 4.20
-            opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-        opened.send(HEADER.pack(HEADER.size + len(body), _GET_ROUTE, flags, 1, 0) + body)
-        while True:
-            for answer, payload in messages(opened.recv(1 << 16)):
-                if answer in (_ERROR, _DONE):
-                    code = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return
-                yield payload

@@ -1,76 +1,69 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the path manager holds, in one look that costs next to nothing.
+"""Speaking to the kernel's MPTCP path manager: generic netlink, family ``mptcp_pm``.
 
-The kernel sends no event when a program adds or removes endpoints or sets the limits: the group
-``mptcp_pm_events`` tells of connections, subflows and what peers announce (include/uapi/linux/
-mptcp_pm.h, read in 6.18). So both are dumped now and then, and compared as the bytes they are.
+``Glance`` is what it holds, in one look that costs next to nothing. The kernel sends no event
+when a program adds or removes endpoints or sets the limits: the group ``mptcp_pm_events`` tells
+of connections, subflows and what peers announce (include/uapi/linux/mptcp_pm.h, read in 6.18).
+So both are dumped now and then, and compared as the bytes they are.
 """
 
 from __future__ import annotations
 
-import socket
 import struct
 
-from .framing import HEADER, attributes, messages
+from .conversation import Conversation
+from .framing import attribute, attributes
 
 _NETLINK_GENERIC = 16
-#: linux/netlink.h
-_REQUEST, _DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
 #: linux/genetlink.h: the controller, its command and attributes
 _CONTROLLER, _GET_FAMILY, _FAMILY_ID, _FAMILY_NAME = 16, 3, 1, 2
 _COMMAND = struct.Struct("=BBH")  # command, version
-#: linux/mptcp_pm.h
 _FAMILY = b"mptcp_pm\0"
-_GET_ADDR, _GET_LIMITS = 3, 6
+#: linux/mptcp_pm.h: MPTCP_PM_CMD_*
+ADD_ADDRESS, DELETE_ADDRESS, GET_ADDRESS, SET_LIMITS, GET_LIMITS = 1, 2, 3, 5, 6
 
 
-class Glance:
-    """Of the network namespace it is made in. Each ``look`` is seven system calls."""
+class PathManagerSocket:
+    """Commands and their answers, as attributes. Raises Refused, or OSError without MPTCP."""
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None
+        self._conversation = Conversation(_NETLINK_GENERIC)
         self._family = 0
 
     def close(self) -> None:
-        if self._socket:
-            self._socket.close()
-        self._socket = None
+        self._conversation.close()
+
+    def request(self, command: int, body: bytes = b"") -> list[bytes]:
+        payload = _COMMAND.pack(command, 1, 0) + body
+        return [m[_COMMAND.size :] for m in self._conversation.request(self._id(), payload)]
+
+    def dump(self, command: int) -> list[bytes]:
+        found = self._conversation.dump(self._id(), _COMMAND.pack(command, 1, 0))
+        return [m[_COMMAND.size :] for m in found]
+
+    def _id(self) -> int:
+        """Numbers of families are given out at boot."""
+        if not self._family:
+            wanted = _COMMAND.pack(_GET_FAMILY, 1, 0) + attribute(_FAMILY_NAME, _FAMILY)
+            for message in self._conversation.request(_CONTROLLER, wanted):
+                found = attributes(message[_COMMAND.size :])
+                self._family = int(struct.unpack("=H", found[_FAMILY_ID])[0])
+        return self._family
+
+
+class Glance:
+    """Of the network namespace in which the first look is."""
+
+    def __init__(self) -> None:
+        self._socket = PathManagerSocket()
+
+    def close(self) -> None:
+        self._socket.close()
 
     def look(self) -> bytes | None:
         """Endpoints and limits, comparable with another look and with nothing else; None where
         the kernel does not say."""
         try:
-            if self._socket is None:
-                self._open()
-            endpoints = self._ask(self._family, _GET_ADDR, _REQUEST | _DUMP)
-            return endpoints + self._ask(self._family, _GET_LIMITS, _REQUEST)
+            return b"".join(self._socket.dump(GET_ADDRESS) + self._socket.request(GET_LIMITS))
         except OSError:
-            self.close()
             return None
-
-    def _open(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC
-        )
-        self._socket.settimeout(1)  # the kernel answers within the call; never hang on it
-        name = struct.pack("=HH", 4 + len(_FAMILY), _FAMILY_NAME) + _FAMILY
-        name += b"\0" * (-len(name) % 4)
-        reply = attributes(self._ask(_CONTROLLER, _GET_FAMILY, _REQUEST, name)[_COMMAND.size :])
-        self._family = int(struct.unpack("=H", reply[_FAMILY_ID])[0])
-
-    def _ask(self, family: int, command: int, flags: int, body: bytes = b"") -> bytes:
-        """The payloads of the answer, one after the other."""
-        assert self._socket
-        payload = _COMMAND.pack(command, 1, 0) + body
-        self._socket.send(HEADER.pack(HEADER.size + len(payload), family, flags, 0, 0) + payload)
-        found = b""
-        while True:
-            for kind, content in messages(self._socket.recv(1 << 16)):
-                if kind == _DONE:
-                    return found
-                if kind == _ERROR:
-                    raise OSError(-struct.unpack_from("=i", content)[0], "netlink")
-                found += content
-            if flags == _REQUEST:
-                return found

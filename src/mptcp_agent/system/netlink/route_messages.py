@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 from collections.abc import Mapping
 
 from ...core.network import AddressFlag, KernelAddress, Scope
 from ...core.state import ROUTE_PROTOCOL, RULE_PRIORITIES, TABLES, Route, RouteType, Rule, family
-from .library import Message
+from .library import ROUTE, RULE, Message, encode
 
 INET = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
 #: linux/rtnetlink.h: RTN_*
 _ROUTE_TYPES: dict[int, RouteType] = {1: "unicast", 7: "unreachable", 9: "throw"}
-#: linux/rtnetlink.h RT_SCOPE_LINK
-_SCOPE_LINK = 253
+_TYPE_NUMBERS = {name: number for number, name in _ROUTE_TYPES.items()}
+#: linux/rtnetlink.h: RT_SCOPE_LINK, _NOWHERE (any, in a deletion)
+_SCOPE_LINK, _SCOPE_NOWHERE = 253, 255
+#: linux/rtnetlink.h rtmsg: family, length of destination, of source, tos, table, protocol, scope,
+#: type, flags; among these RTNH_F_ONLINK: the gateway is a neighbour, whatever the addresses say.
+ROUTE_HEADER = struct.Struct("=BBBBBBBBI")
+_ONLINK = 4
 #: The metric IPv6 gives to routes that ask for none (IP6_RT_PRIO_USER). Always ours, so that
 #: a table has one route per destination and a replacement finds it.
 _METRIC6 = 1024
@@ -95,26 +101,48 @@ def to_route(message: Message, names: Mapping[int, str]) -> Route:
     )
 
 
-def from_route(route: Route) -> dict[str, int | str]:
+def from_route(route: Route) -> bytes:
+    """OSError where it has no such device."""
     version = inet_family(route.destination)
-    request: dict[str, int | str] = {
-        "family": version,
-        "dst": route.destination,
-        "table": route.table,
-        "proto": ROUTE_PROTOCOL,
-        "type": route.type,
-    }
+    scope = 0
+    if version == socket.AF_INET and route.type == "unicast" and route.gateway is None:
+        scope = _SCOPE_LINK  # as iproute2 does: an on-link route may carry gateways
+    attributes: dict[str, int | str] = {}
     if version == socket.AF_INET6:
-        request["priority"] = _METRIC6
-    elif route.type == "unicast" and route.gateway is None:
-        request["scope"] = _SCOPE_LINK  # as iproute2 does: an on-link route may carry gateways
+        attributes["RTA_PRIORITY"] = _METRIC6
     if route.device is not None:
-        request["oif"] = socket.if_nametoindex(route.device)
+        attributes["RTA_OIF"] = socket.if_nametoindex(route.device)
     if route.gateway is not None:
-        request["gateway"] = route.gateway
+        attributes["RTA_GATEWAY"] = route.gateway
     if route.source is not None:
-        request["prefsrc"] = route.source
-    return request
+        attributes["RTA_PREFSRC"] = route.source
+    return _in_place(route, attributes, scope=scope, type=_TYPE_NUMBERS[route.type])
+
+
+def on_link(request: bytes) -> bytes:
+    """The same route through a gateway that no network of the device covers."""
+    *fields, flags = ROUTE_HEADER.unpack_from(request)
+    return ROUTE_HEADER.pack(*fields, flags | _ONLINK) + request[ROUTE_HEADER.size :]
+
+
+def from_place(route: Route) -> bytes:
+    """Whatever stands in the route's place, if it is ours: for a deletion."""
+    return _in_place(route, {}, scope=_SCOPE_NOWHERE)
+
+
+def _in_place(route: Route, attributes: Mapping[str, int | str], **fields: int) -> bytes:
+    place, length = route.destination.split("/")
+    where = {"RTA_TABLE": route.table} | ({"RTA_DST": place} if int(length) else {})
+    return encode(
+        ROUTE,
+        {
+            "family": inet_family(route.destination),
+            "dst_len": int(length),
+            "proto": ROUTE_PROTOCOL,
+            **fields,
+        },
+        where | dict(attributes),
+    )
 
 
 def is_own_rule(message: Message) -> bool:
@@ -140,27 +168,28 @@ def to_rule(message: Message) -> Rule:
     )
 
 
-def from_rule(rule: Rule) -> dict[str, int | str]:
-    request: dict[str, int | str] = {
-        "family": INET[rule.family],
-        "priority": rule.priority,
-        "table": rule.table,
-        "action": _TO_TABLE,
-        "protocol": ROUTE_PROTOCOL,
+def from_rule(rule: Rule) -> bytes:
+    lengths: dict[str, int] = {}
+    attributes: dict[str, int | str] = {
+        "FRA_PRIORITY": rule.priority,
+        "FRA_TABLE": rule.table,
+        "FRA_PROTOCOL": ROUTE_PROTOCOL,
     }
-    if rule.source is not None:
-        request["src"] = rule.source
-    if rule.destination is not None:
-        request["dst"] = rule.destination
+    for name, selector in (("src", rule.source), ("dst", rule.destination)):
+        if selector is not None:
+            address, length = selector.split("/")
+            lengths[f"{name}_len"] = int(length)
+            attributes[f"FRA_{name.upper()}"] = address
     if rule.iif is not None:
-        request["iifname"] = rule.iif
+        attributes["FRA_IIFNAME"] = rule.iif
     if rule.oif is not None:
-        request["oifname"] = rule.oif
+        attributes["FRA_OIFNAME"] = rule.oif
     if rule.sport is not None:
-        request |= {"ip_proto": socket.IPPROTO_TCP, "sport_range": f"{rule.sport}:{rule.sport}"}
+        attributes["FRA_IP_PROTO"] = socket.IPPROTO_TCP
+        attributes["FRA_SPORT_RANGE"] = f"{rule.sport}:{rule.sport}"
     if rule.suppress is not None:
-        request["FRA_SUPPRESS_PREFIXLEN"] = rule.suppress
-    return request
+        attributes["FRA_SUPPRESS_PREFIXLEN"] = rule.suppress
+    return encode(RULE, {"family": INET[rule.family], "action": _TO_TABLE, **lengths}, attributes)
 
 
 def _port(ports: object) -> int | None:

@@ -8,38 +8,41 @@ and priority; what somebody else made is neither shown nor touched.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+import socket
+import struct
 from typing import Any
 
 from ...core.describe import line
 from ...core.network import KernelAddress, Link
 from ...core.state import ROUTE_PROTOCOL, TABLES, Route, Rule
 from ...errors import KernelError
-from .framing import Devices
-from .library import Handle, IPRoute, Message, NetlinkError, code, text
+from .conversation import CREATE, EXCLUSIVE, REPLACE, Conversation, Refused
+from .framing import Devices, attribute, attributes
+from .library import ADDRESS, ROUTE, RULE, Message, decode, encode
 from .route_messages import (
     INET,
+    from_place,
     from_route,
     from_rule,
     inet_family,
     is_own_route,
     is_own_rule,
     network,
+    on_link,
     to_address,
     to_route,
     to_rule,
 )
 
-#: What is asked of an open IPRoute; its answer, where one is expected, is messages.
-Ask = Callable[[Any], Iterable[Message]]
-
-#: linux/rtnetlink.h RT_SCOPE_NOWHERE: any, in a deletion
-_SCOPE_NOWHERE = 255
-#: linux/rtnetlink.h RTNH_F_ONLINK: the gateway is a neighbour, whatever the addresses say.
-_ONLINK = 4
-#: RTM_NEWRULE with NLM_F_REQUEST, _ACK, _CREATE, but without NLM_F_EXCL: asked for exclusion,
-#: the kernel takes a more specific rule, or another program's, for the same one (EEXIST).
-_NEW_RULE = (32, 0x1 | 0x4 | 0x400)
+#: linux/rtnetlink.h: RTM_*
+_NEW_ROUTE, _DELETE_ROUTE, _GET_ROUTE = 24, 25, 26
+_NEW_RULE, _DELETE_RULE, _GET_RULE = 32, 33, 34
+_GET_LINK, _GET_ADDRESS = 18, 22
+#: linux/if_link.h ifinfomsg: family, type, index, flags, changes; IFLA_IFNAME
+_LINK = struct.Struct("=BxHiII")
+_IFLA_IFNAME = 3
+#: IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS (Linux 4.6)
+_IFLA_EXT_MASK, _SKIP_STATS = 29, 8
 #: linux/if.h
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
@@ -57,9 +60,7 @@ class Routing:
     """
 
     def __init__(self) -> None:
-        # strict_check: the kernel filters dumps (Linux 4.20), so that a full Internet table
-        # in main costs nothing here; ext_ack: it says in words what it refuses.
-        self._netlink = Handle(lambda: IPRoute(ext_ack=True, strict_check=True))
+        self._netlink = Conversation(socket.NETLINK_ROUTE)
         self._rules_seen: dict[int, list[Rule]] = {}
         """As last read, with what was added since: what is to be added was missed in these, and
         reading them costs several times as much as adding one."""
@@ -75,7 +76,7 @@ class Routing:
         routes = [
             to_route(message, names)
             for version in INET.values()
-            for message in self._dump("routes", _routes_where(version, proto=ROUTE_PROTOCOL))
+            for message in self._routes("routes", version, proto=ROUTE_PROTOCOL)
             if is_own_route(message)
         ]
         rules = [rule for version in INET.values() for rule in self._own_rules(version)]
@@ -83,22 +84,19 @@ class Routing:
 
     def links(self) -> tuple[Link, ...]:
         """All network devices, in the order of their index."""
-        found = [
-            Link(
-                name=str(message.get_attr("IFLA_IFNAME")),
-                index=message["index"],
-                up=bool(message["flags"] & _IFF_UP),
-                carrier=bool(message["flags"] & _IFF_LOWER_UP),
-            )
-            for message in self._dump("links", lambda ip: ip.get_links())
-        ]
+        light = attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
+        found = []
+        for message in self._dump("links", _GET_LINK, _LINK.pack(0, 0, 0, 0, 0) + light):
+            _, _, index, flags, _ = _LINK.unpack_from(message)
+            name = attributes(message[_LINK.size :])[_IFLA_IFNAME].rstrip(b"\0").decode()
+            found.append(Link(name, index, bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP)))
         return tuple(sorted(found, key=lambda link: link.index))
 
     def addresses(self) -> tuple[tuple[str, tuple[KernelAddress, ...]], ...]:
         """Devices with all their addresses, in kernel order."""
         names = Devices()
         found: dict[str, list[KernelAddress]] = {}
-        for message in self._dump("addresses", lambda ip: ip.get_addr()):
+        for message in self._decoded("addresses", _GET_ADDRESS, ADDRESS):
             address = to_address(message)
             if address is not None:
                 found.setdefault(names[message["index"]], []).append(address)
@@ -112,11 +110,11 @@ class Routing:
         The replacement is atomic: a packet finds the old route or the new one.
         """
         try:
-            self._put(route, "add")  # mostly it is free: a link has come
+            self._put(route, CREATE | EXCLUSIVE)  # mostly it is free: a link has come
             return
-        except (NetlinkError, OSError) as error:
-            if code(error) != errno.EEXIST:
-                raise KernelError(f"{line(route)}: {text(error)}; {_way_out(route)}") from error
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise KernelError(f"{line(route)}: {error.strerror}; {_way_out(route)}") from error
         slot = self._slot(route)
         foreign = [m["proto"] for m in slot if m["proto"] != ROUTE_PROTOCOL]
         if foreign:
@@ -131,33 +129,22 @@ class Routing:
             for _ in slot:
                 self.remove_route(route)
         try:
-            self._put(route, "replace")
-        except (NetlinkError, OSError) as error:
-            raise KernelError(f"{line(route)}: {text(error)}; {_way_out(route)}") from error
+            self._put(route, CREATE | REPLACE)
+        except OSError as error:
+            raise KernelError(f"{line(route)}: {error.strerror}; {_way_out(route)}") from error
 
-    def _put(self, route: Route, how: str) -> None:
+    def _put(self, route: Route, flags: int) -> None:
         request = from_route(route)
         try:
-            self._netlink.request(lambda ip: ip.route(how, **request))
-        except NetlinkError as error:
-            if route.gateway is None or code(error) not in _OFF_LINK:
+            self._netlink.request(_NEW_ROUTE, request, flags)
+        except Refused as error:
+            if route.gateway is None or error.errno not in _OFF_LINK:
                 raise
-            # A gateway that no network of the device covers, as on /32 links.
-            self._netlink.request(lambda ip: ip.route(how, **request, flags=_ONLINK))
+            self._netlink.request(_NEW_ROUTE, on_link(request), flags)
 
     def remove_route(self, route: Route) -> None:
         """Take the agent's route out of its place; fine where it is gone already."""
-        self._absent(
-            line(route),
-            lambda ip: ip.route(
-                "del",
-                family=inet_family(route.destination),
-                dst=route.destination,
-                table=route.table,
-                proto=ROUTE_PROTOCOL,
-                scope=_SCOPE_NOWHERE,
-            ),
-        )
+        self._absent(line(route), _DELETE_ROUTE, from_place(route))
 
     def add_rule(self, rule: Rule) -> None:
         """Install the rule; fine where it exists already."""
@@ -165,10 +152,12 @@ class Routing:
         if rule in seen:
             return
         try:
-            self._netlink.request(lambda ip: ip.rule(_NEW_RULE, **from_rule(rule)))
-        except (NetlinkError, OSError) as error:
+            # Not EXCLUSIVE: then the kernel takes a more specific rule, or another program's, for
+            # the same one (EEXIST).
+            self._netlink.request(_NEW_RULE, from_rule(rule), CREATE)
+        except OSError as error:
             raise KernelError(
-                f"{line(rule)}: {text(error)}; does the kernel have policy routing "
+                f"{line(rule)}: {error.strerror}; does the kernel have policy routing "
                 "(CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)?"
             ) from error
         seen.append(rule)
@@ -181,7 +170,7 @@ class Routing:
         """
         seen = self._seen(rule)
         if rule in seen and not any(_hits(rule, other) for other in seen if other != rule):
-            self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
+            self._absent(line(rule), _DELETE_RULE, from_rule(rule))
             seen.remove(rule)
             return
         version = INET[rule.family]
@@ -191,7 +180,7 @@ class Routing:
         hit: list[Rule] = []
         now = before
         while rule in now and len(hit) < len(before):
-            self._absent(line(rule), lambda ip: ip.rule("del", **from_rule(rule)))
+            self._absent(line(rule), _DELETE_RULE, from_rule(rule))
             last, now = list(now), self._own_rules(version)
             hit += [r for r in last if r not in now]
         for other in hit:
@@ -200,21 +189,32 @@ class Routing:
 
     # --- Netlink ---------------------------------------------------------------------------
 
-    def _dump(self, what: str, ask: Ask) -> list[Message]:
+    def _dump(self, what: str, kind: int, body: bytes) -> list[bytes]:
         try:
-            return self._netlink.dump(ask)
-        except (NetlinkError, OSError) as error:
-            raise KernelError(f"reading {what}: {text(error)}") from error
+            return self._netlink.dump(kind, body)
+        except OSError as error:
+            raise KernelError(f"reading {what}: {error.strerror}") from error
 
-    def _absent(self, what: str, ask: Ask) -> None:
+    def _decoded(self, what: str, kind: int, message: type[Any], **fields: int) -> list[Message]:
+        body = encode(message, fields, {})
         try:
-            self._netlink.request(ask)
-        except (NetlinkError, OSError) as error:
-            if code(error) not in _GONE:
-                raise KernelError(f"removing {what}: {text(error)}") from error
+            return [decode(message, payload) for payload in self._dump(what, kind, body)]
+        except OSError as error:
+            raise KernelError(f"reading {what}: {error.strerror}") from error
+
+    def _routes(self, what: str, version: int, **fields: int) -> list[Message]:
+        """What the kernel does not filter (before Linux 4.20) is filtered by the caller."""
+        return self._decoded(what, _GET_ROUTE, ROUTE, family=version, **fields)
+
+    def _absent(self, what: str, kind: int, body: bytes) -> None:
+        try:
+            self._netlink.request(kind, body)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise KernelError(f"removing {what}: {error.strerror}") from error
 
     def _own_rules(self, version: int) -> list[Rule]:
-        messages = self._dump("rules", lambda ip: ip.get_rules(family=version))
+        messages = self._decoded("rules", _GET_RULE, RULE, family=version)
         found = [to_rule(message) for message in messages if is_own_rule(message)]
         self._rules_seen[version] = found
         return found
@@ -227,28 +227,20 @@ class Routing:
 
     def _slot(self, route: Route) -> list[Message]:
         """All routes in the route's place, whoever made them."""
-        version = inet_family(route.destination)
+        version, table = inet_family(route.destination), {"RTA_TABLE": route.table}
         try:
-            messages = self._netlink.dump(_routes_where(version, table=route.table))
-        except (NetlinkError, OSError) as error:
-            if code(error) == errno.ENOENT:
+            payloads = self._netlink.dump(_GET_ROUTE, encode(ROUTE, {"family": version}, table))
+            messages = [decode(ROUTE, payload) for payload in payloads]
+        except OSError as error:
+            if error.errno == errno.ENOENT:
                 return []  # a table exists from its first route on
-            raise KernelError(f"reading table {route.table}: {text(error)}") from error
+            raise KernelError(f"reading table {route.table}: {error.strerror}") from error
         return [
             message
             for message in messages
             if message.get_attr("RTA_TABLE") == route.table
             and network(message, "RTA_DST", "dst_len") == route.destination
         ]
-
-
-def _routes_where(version: int, **filters: int) -> Ask:
-    """A dump that the kernel filters. What it does not filter is filtered by the caller.
-
-    ``dump_filter=None``: pyroute2 0.9 would otherwise fetch every route and compare in
-    Python (1 s for 25,000 routes, against 2 ms).
-    """
-    return lambda ip: ip.route("dump", family=version, dump_filter=None, **filters)
 
 
 def _hits(request: Rule, rule: Rule) -> bool:
