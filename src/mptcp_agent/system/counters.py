@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import KernelError
+from . import procfs
 
 #: thread-self: of the network namespace of the thread that asks, as with sockets
 _NETSTAT = Path("/proc/thread-self/net/netstat")
@@ -62,6 +63,6 @@ def memory_total() -> int:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("ascii", "replace")
+        return procfs.read(path)
     except OSError as error:
         raise KernelError(f"reading {path}: {error.strerror}; is /proc mounted?") from error

@@ -8,6 +8,7 @@ import pwd
 from pathlib import Path
 
 from ..core.sockets import Listener
+from . import procfs
 
 _LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h
 
@@ -64,7 +65,7 @@ def listens(port: int) -> bool:
     wanted = f":{port:04X}"
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
-            lines = Path(name).read_text("ascii").splitlines()[1:]
+            lines = procfs.read(name).splitlines()[1:]
         except OSError:
             continue  # no IPv6
         for line in lines:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import KernelError
+from . import procfs
 
 _ROOT = Path("/proc/sys")
 
@@ -17,7 +18,7 @@ _ROOT = Path("/proc/sys")
 def read(key: str) -> str | None:
     """The value with its fields separated by single spaces; None where the key is absent."""
     try:
-        return " ".join(_path(key).read_text("ascii", "replace").split())
+        return " ".join(procfs.read(_path(key)).split())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -29,6 +29,8 @@ _CODE = struct.Struct("=i")
 _ERROR_SIZE = _CODE.size + HEADER.size
 _WORDS = 1
 _DUMP_ATTEMPTS = 5
+#: struct timeval: 5 s, with the two sizes its fields have on 32 bit
+_PATIENCE = struct.pack("@ll", 5, 0), struct.pack("@qq", 5, 0)
 
 
 class Refused(OSError):
@@ -97,7 +99,11 @@ class Conversation:
             opened = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, self._protocol
             )
-            opened.settimeout(5)  # the kernel answers within the call; never hang on it
+            # The kernel answers within the call; never hang on it. (Python's own time-out would
+            # poll before each call.)
+            for patience in _PATIENCE:
+                with contextlib.suppress(OSError):
+                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
             for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHK):
                 with contextlib.suppress(OSError):  # an older kernel
                     opened.setsockopt(_SOL_NETLINK, option, 1)
