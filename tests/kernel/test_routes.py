@@ -295,7 +295,7 @@ def test_carrier_loss_is_seen(pair: tuple[Namespace, Namespace]) -> None:
 
 
 def test_a_full_internet_table_costs_nothing(client: Namespace) -> None:
-    """pyroute2 0.9 would fetch them all and compare in Python: more than a second."""
+    """The kernel filters: fetched whole and compared in Python they take more than a second."""
     client.batch([f"route add 20.{i}.{j}.0/24 dev wan1" for i in range(100) for j in range(250)])
     routing = Routing()
     routing.set_route(ROUTES[0])
