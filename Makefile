@@ -38,9 +38,6 @@ define Package/mptcp-agent
 	+python3-asyncio \
 	+python3-ctypes \
 	+python3-logging \
-	+python3-multiprocessing \
-	+python3-openssl \
-	+python3-unittest \
 	+python3-urllib \
 	+python3-pyroute2 \
 	+python3-ubus \
