@@ -44,16 +44,19 @@ STALL, AFTER = 400.0, 150.0
 
 
 T = TypeVar("T", Cut, Account)
+ALONE = " one stream alone"
+"""What the names of figures end with that were taken without the load."""
+
 Case = tuple[Fault, int, Way]
+CASES: list[Case] = list(product(FAULTS, (1, 2), WAYS))
 Runs = dict[str, list[Cut]]
 """By who was measured."""
 
 
 def run(bench: Bench) -> list[Measure]:
-    cases: list[Case] = list(product(FAULTS, (1, 2), WAYS))
-    silent = [case for case in cases if case[0] == "blackhole"]
+    silent = [case for case in CASES if case[0] == "blackhole"]
     bare: dict[Case, Runs] = {case: {} for case in silent}
-    loaded: dict[Case, Runs] = {case: {} for case in cases}
+    loaded: dict[Case, Runs] = {case: {} for case in CASES}
 
     def runs(name: str, net: Network, case: Case, repeats: int, home: Home | None = None) -> None:
         fault, wan, way = case
@@ -67,7 +70,7 @@ def run(bench: Bench) -> list[Measure]:
         for case in silent:
             runs("agent", net, case, bench.repeats)
         with bench.home(net) as home:
-            for case in cases:
+            for case in CASES:
                 runs("agent", net, case, bench.repeats, home)
     for name, setup in (("kernel alone", alone), ("mptcpd", mptcpd)):
         with bench.network(name, setup(EQUAL)) as net:
@@ -76,11 +79,11 @@ def run(bench: Bench) -> list[Measure]:
             with bench.home(net) as home:
                 for case in silent:
                     runs(name, net, case, bench.peer_repeats, home)
-        others = (case for case in cases if case not in silent)
+        others = (case for case in CASES if case not in silent)
         for case, _ in product(others, range(bench.peer_repeats)):
             with bench.network(name, setup(EQUAL)) as net, bench.home(net) as home:
                 runs(name, net, case, 1, home)
-    return [*rows(loaded), *rows(bare, " one stream alone")]
+    return [*rows(loaded), *rows(bare, ALONE)]
 
 
 def words(result: Cut) -> str:
