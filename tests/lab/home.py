@@ -197,8 +197,13 @@ class Home:
             self._lan.between("short", since, until),
             self._lan.between("dns", since, until),
             {"down": self._lan.heard(since, until), "up": self._far.heard(since, until)},
-            [each for each in self._lan.events("lost") if since < each.ended < until],
+            [each for each in self.lost if since < each.ended < until],
         )
+
+    @property
+    def lost(self) -> list[Event]:
+        """Open connections that broke until now; after stop() also those that were silent."""
+        return self._lan.events("lost")
 
     def stop(self) -> None:
         for each in (self._lan, self._far):

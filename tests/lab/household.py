@@ -43,6 +43,8 @@ EVERY = 10.0
 """An open connection says MESSAGE and hears it back so often (seconds)."""
 OPEN_PATIENCE = 20.0
 """Seconds without an answer after which an open connection counts as lost."""
+SILENT = 6.0
+"""The same at the end, where nobody waits any longer."""
 RAMP = 0.01
 """Seconds between two that are opened: no more at a time than a home would."""
 
@@ -190,6 +192,12 @@ class Asking(asyncio.Protocol):
         self._came = b""
         self._wanted = 0
         self._answer: asyncio.Future[bytes] | None = None
+        self._asked = 0.0
+
+    @property
+    def waits(self) -> float:
+        """For how long (seconds) nobody has answered."""
+        return time.monotonic() - self._asked if self._asked else 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -200,8 +208,11 @@ class Asking(asyncio.Protocol):
             raise ConnectionError("closed")
         self._came, self._wanted = b"", length
         self._answer = asyncio.get_running_loop().create_future()
+        self._asked = time.monotonic()
         self.transport.write(text)
-        return await self._answer
+        answer = await self._answer
+        self._asked = 0.0
+        return answer
 
     def data_received(self, data: bytes) -> None:
         self._came += data
@@ -261,11 +272,18 @@ class Home:
             except OSError as error:
                 if opened:
                     self._teller.counts["open"] -= 1
-                    self._teller.add("lost", began, time.monotonic() - began, named(error))
+                    self._lost(began, named(error))
+            except asyncio.CancelledError:
+                if asking and opened and asking.waits > SILENT:
+                    self._lost(began, f"silent for {asking.waits:.0f} s")
+                raise
             finally:
                 if asking:
                     asking.transport.abort()
             await asyncio.sleep(1)
+
+    def _lost(self, began: float, error: str) -> None:
+        self._teller.add("lost", began, time.monotonic() - began, error)
 
     async def _talk(self, asking: Asking) -> None:
         """Until it breaks, with an OSError."""
@@ -361,11 +379,13 @@ async def run(options: argparse.Namespace) -> None:
     teller = Teller()
     works = await (far if options.end == "far" else lan)(teller, options)
     print("ready", flush=True)
-    telling = asyncio.create_task(paced(TELL, teller.tell))
+    works.append(asyncio.create_task(paced(TELL, teller.tell)))
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), LONGEST)
-    for each in (*works, telling):
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in left:
         each.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
     teller.tell()
 
 

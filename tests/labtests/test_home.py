@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from lab.bridge import bridge
 from lab.home import Account, Home, Load
+from lab.household import EVERY, SILENT
 from lab.topology import Network
 from toolkit.waiting import wait_until
 
@@ -87,3 +88,13 @@ def test_it_ends_when_nobody_holds_its_input_any_more(net: Network) -> None:
     left.stdin.close()
     assert left.wait(5) == 0
     left.stdout.close()
+
+
+def test_what_is_silent_at_the_end_is_lost() -> None:
+    with bridge((50,)) as net, Home(net, LOAD) as made:
+        made.wait_open()
+        net.wires[0].blackhole(True)
+        time.sleep(EVERY + SILENT + 1)  # each has said something by then, and waited for long
+        made.stop()
+        assert len(made.lost) == LOAD.open, made.lost
+        assert all(each.error.startswith("silent for") for each in made.lost)

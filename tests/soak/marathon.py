@@ -237,10 +237,10 @@ class Marathon:
         for one, until in windows(account.happened):
             account.home[one.blow.number] = home.account(one.began, min(until, time.monotonic()))
         whole = home.account(began, time.monotonic())
-        account.told += [Told("open", e.began, e.ended, 1, e.error, []) for e in whole.lost]
         errors = ", ".join(f"{n} {error}" for error, n in whole.errors.most_common())
         self._say(f"load: {whole}{f' ({errors})' if errors else ''}")
         home.stop()
+        account.told += [Told("open", e.began, e.ended, 1, e.error, []) for e in home.lost]
 
     def _judge(self) -> None:
         account = self.account
