@@ -18,7 +18,8 @@ def table(account: Account) -> list[str]:
     for one, until in windows(account.happened):
         rows[one.blow.name].append((one, until))
     lines = [
-        f"{'fault':40} {'times':>5} {'outage':>9} {'bound':>7} {'DNS':>8} {'call':>8} {'stall':>8}"
+        f"{'fault':40} {'times':>5} {'outage':>9} {'bound':>7} {'failed':>7} {'DNS':>8} "
+        f"{'call':>8} {'stall':>8}"
     ]
     for name, found in sorted(rows.items()):
         outages = [(account.outage(one, until), one.bound) for one, until in found]
@@ -26,9 +27,10 @@ def table(account: Account) -> list[str]:
         stall, kind = max(account.stall(one, until) for one, until in found)
         load = [account.home[one.blow.number] for one, _ in found]
         dns, call = max(each.dns_gap for each in load), max(each.call_gap for each in load)
+        failed = max(each.failed_share for each in load)
         lines.append(
-            f"{name:40} {len(found):5} {outage:7.2f} s {bound:5.1f} s {dns:6.2f} s {call:6.2f} s "
-            f"{stall:6.2f} s  {kind}"
+            f"{name:40} {len(found):5} {outage:7.2f} s {bound:5.1f} s {failed:5.1f} % {dns:6.2f} s "
+            f"{call:6.2f} s {stall:6.2f} s  {kind}"
         )
     return lines
 

@@ -222,7 +222,8 @@ class Marathon:
         happened = Happened(blow, time.monotonic())
         self.account.happened.append(happened)
         with ExitStack() as stack:
-            for fault in blow.faults:
+            # What is entered last is mended first: links are put right by netifd, over ubus.
+            for fault in sorted(blow.faults, key=lambda each: "ubus" in each.parts):
                 stack.enter_context(fault.work(scene))
             time.sleep(blow.hold)  # this long it lasts
         happened.ended = time.monotonic()
