@@ -2,7 +2,7 @@
 """The standard load: what a home has going on beside whatever is measured.
 
 Connections that stay open and say little, new short ones all the time, DNS queries, a call. They
-go from the host in the LAN to the host at the far end; lab/household.py is what runs there.
+go from the host in the LAN to the host at the far end; lab/household is what runs there.
 """
 
 from __future__ import annotations
