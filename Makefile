@@ -157,7 +157,7 @@ help:
 	@echo "make docs    what is made from the schema: the README's reference, LuCI's options and ciphers"
 	@echo 'make ipk     installable packages for OpenWrt in dist/, without an SDK'
 	@echo 'make lint    ruff and mypy --strict (needs no root)'
-	@echo "make bench   measured figures, against peers (BENCH='failover heal' REPEATS=3 QUICK=1)"
+	@echo "make bench   measured figures, against peers (BENCH='failover heal' REPEATS=3 QUICK=1; all: an hour)"
 	@echo 'make soak    random faults (MINUTES= SEED=)'
 	@echo 'make setup   only install what the others need'
 	@echo 'make clean   what a crashed run left in the kernel, and build products (distclean: the venvs too)'

@@ -22,6 +22,7 @@ from bench import (
     newconn,
     probing,
     reaction,
+    readme,
     report,
 )
 from bench.bench import Bench
@@ -89,9 +90,11 @@ def write(quick: bool) -> None:
         return
     (BUILD / "bench.json").write_text(json.dumps(report.entries(lines), indent=1) + "\n")
     notes = Path(__file__).with_name("notes.md")
-    page = report.page(lines, LINES, notes.read_text() if notes.exists() else "")
+    before = report.DOCUMENT.read_text() if report.DOCUMENT.exists() else ""
+    page = report.page(lines, LINES, notes.read_text() if notes.exists() else "", before)
     report.DOCUMENT.write_text(page)
-    print(f"written: build/bench.json, docs/{report.DOCUMENT.name}")
+    readme.README.write_text(readme.renewed(readme.README.read_text(), page))
+    print(f"written: build/bench.json, docs/{report.DOCUMENT.name}, {readme.README.name}")
 
 
 if __name__ == "__main__":

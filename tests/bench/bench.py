@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lab.home import Home
 from lab.topology import Network
 from toolkit.command import LabError
 
@@ -42,6 +43,14 @@ class Bench:
         """A set-up, and which it is in a failure's text."""
         with setup as net:
             yield net
+
+    @contextlib.contextmanager
+    def home(self, net: Network) -> Iterator[Home]:
+        """The standard load, once it is all there."""
+        with Home(net) as home:
+            home.wait_open()
+            self.say(f"with {home.load}")
+            yield home
 
     def attempt(self, work: Callable[[], T]) -> T | None:
         """One run; once more where the lab did not get so far."""

@@ -128,25 +128,45 @@ def entries(lines: Sequence[Line]) -> list[dict[str, object]]:
     return [m.entry() for line in lines for m in line.measures]
 
 
-def page(lines: Sequence[Line], modules: Mapping[str, ModuleType], notes: str) -> str:
-    """docs/benchmarks.md."""
+def page(
+    lines: Sequence[Line], modules: Mapping[str, ModuleType], notes: str, before: str = ""
+) -> str:
+    """docs/benchmarks.md. What it says ``before`` of lines that were not measured stays."""
+    measured = {line.name: line for line in lines}
+    old = sections(before)
     parts = [_HEAD]
-    for line in lines:
-        module, where = modules[line.name], line.conditions
-        parts.append(f"## {module.TITLE}\n")
-        parts.append(textwrap.fill(" ".join(module.MEANING.split()), 100) + "\n")
-        parts.append(markdown(rows(line.measures)) + "\n")
-        parts.append(
-            f"`make bench BENCH={line.name} REPEATS={where['repeats']}`, {where['date']}, "
-            f"{where['seconds']} s, load {where['load']} of {where['cores']} cores before it "
-            f"began.\n"
-        )
-    machines = dict.fromkeys(str(line.conditions["machine"]) for line in lines)
-    parts.append("## The machine\n")
-    parts += [f"{machine}\n" for machine in machines]
+    stay: list[str] = []
+    for name, module in modules.items():
+        if name in measured:
+            parts += [f"## {module.TITLE}\n", *_section(measured[name], module)]
+        elif module.TITLE in old:
+            parts += [f"## {module.TITLE}\n", old[module.TITLE]]
+            stay = old.get(MACHINE, "").splitlines()
+    machines = [*stay, *(str(line.conditions["machine"]) for line in lines)]
+    parts.append(f"## {MACHINE}\n")
+    parts += [f"{machine}\n" for machine in dict.fromkeys(machines) if machine]
     parts.append(notes)
     return "\n".join(parts)
 
+
+def _section(line: Line, module: ModuleType) -> list[str]:
+    where = line.conditions
+    return [
+        textwrap.fill(" ".join(module.MEANING.split()), 100) + "\n",
+        markdown(rows(line.measures)) + "\n",
+        f"`make bench BENCH={line.name} REPEATS={where['repeats']}`, {where['date']}, "
+        f"{where['seconds']} s, load {where['load']} of {where['cores']} cores before it "
+        "began.\n",
+    ]
+
+
+def sections(document: str) -> dict[str, str]:
+    """The texts under the headings of the second level, by heading."""
+    parts = (part.partition("\n") for part in f"\n{document}".split("\n## ")[1:])
+    return {title: text.strip("\n") + "\n" for title, _, text in parts}
+
+
+MACHINE = "The machine"
 
 _HEAD = """# Benchmarks
 

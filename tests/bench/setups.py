@@ -27,6 +27,8 @@ from lab.traffic import TalkServer
 from lab.wire import Shape
 from toolkit.command import LabError
 
+from mptcp_agent.engines.base import OPEN_FILES
+
 METHOD = "aes-256-gcm"
 PROXY = Proxy(engine="shadowsocks-libev", method=METHOD)
 """The engine of every line that does not say otherwise: the one the guide has, too."""
@@ -133,6 +135,7 @@ def _by_hand(links: Links, both_addresses: bool) -> Iterator[Network]:
         net.client.run("nft", "-f", "-", stdin=_REDIRECT.format(target=net.target))
         servers = [i.of(4) for i in net.interfaces["server"] if i.name != "lan"]
         common = {"server_port": PORT, "password": "x", "method": METHOD, "mptcp": True}
+        common["nofile"] = OPEN_FILES  # a home has more connections open than the usual 1024 allow
         _start(net.server, "ss-server", {**common, "server": "0.0.0.0", "timeout": 300}, PORT)
         client = {"local_address": "0.0.0.0", "local_port": 1080, "timeout": 300}
         server = servers if both_addresses else servers[0]

@@ -9,22 +9,28 @@ import sys
 from collections import defaultdict
 
 from soak.faults import FAULTS
-from soak.marathon import Account, Marathon, windows
+from soak.marathon import Account, Happened, Marathon, windows
 
 
 def table(account: Account) -> list[str]:
     """The account by kind of fault."""
-    rows: dict[str, list[tuple[float, float, tuple[float, str]]]] = defaultdict(list)
+    rows: dict[str, list[tuple[Happened, float]]] = defaultdict(list)
     for one, until in windows(account.happened):
-        rows[one.blow.name].append(
-            (account.outage(one, until), one.bound, account.stall(one, until))
-        )
-    lines = [f"{'fault':40} {'times':>5} {'outage':>9} {'bound':>7} {'stall':>8}"]
+        rows[one.blow.name].append((one, until))
+    lines = [
+        f"{'fault':40} {'times':>5} {'outage':>9} {'bound':>7} {'failed':>7} {'DNS':>8} "
+        f"{'call':>8} {'stall':>8}"
+    ]
     for name, found in sorted(rows.items()):
-        outage, bound, _ = max(found, key=lambda row: row[0] / row[1])
-        (stall, kind) = max(row[2] for row in found)
+        outages = [(account.outage(one, until), one.bound) for one, until in found]
+        outage, bound = max(outages, key=lambda pair: pair[0] / pair[1])
+        stall, kind = max(account.stall(one, until) for one, until in found)
+        load = [account.home[one.blow.number] for one, _ in found]
+        dns, call = max(each.dns_gap for each in load), max(each.call_gap for each in load)
+        failed = max(each.failed_share for each in load)
         lines.append(
-            f"{name:40} {len(found):5} {outage:7.2f} s {bound:5.1f} s {stall:6.2f} s  {kind}"
+            f"{name:40} {len(found):5} {outage:7.2f} s {bound:5.1f} s {failed:5.1f} % {dns:6.2f} s "
+            f"{call:6.2f} s {stall:6.2f} s  {kind}"
         )
     return lines
 

@@ -126,9 +126,9 @@ def addresses_lost(scene: Scene) -> Iterator[None]:
 @fault("interface down", 3, "links")
 def interface_down(scene: Scene) -> Iterator[None]:
     name, _ = scene.link()
-    ask(scene.net.client, "down", "network.interface", interface=name)
+    _tell_netifd(scene, "down", name)
     yield
-    ask(scene.net.client, "up", "network.interface", interface=name)
+    _tell_netifd(scene, "up", name)
 
 
 @fault("link flaps at 10 Hz", 4, "links", hold=(0, 0.5))
@@ -174,7 +174,16 @@ def all_unplugged(scene: Scene) -> Iterator[None]:
 
 def _ifup(scene: Scene, name: str) -> None:
     for method in ("down", "up"):
-        ask(scene.net.client, method, "network.interface", interface=name)
+        _tell_netifd(scene, method, name)
+
+
+def _tell_netifd(scene: Scene, method: str, name: str) -> None:
+    """Where ubusd was just killed as well, netifd needs a moment until it can be asked again."""
+
+    def told() -> bool:
+        return "error" not in ask(scene.net.client, method, "network.interface", interface=name)
+
+    wait_until(told, 10, f"netifd takes {name} {method}")
 
 
 # --- The agent and what it lives on ------------------------------------------------------------

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The run: faults in an order given by the seed, while the crowd goes on; then the account."""
+"""The run: faults in an order given by the seed, while the crowd goes on, and a home's load beside
+it; then the account."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ from typing import Any
 
 from e2e.support import OPEN, ask, start_agents, wait_status
 from lab.bridge import bridge
+from lab.home import HOME, Home, Load
+from lab.home import Account as HomeAccount
 from lab.proxy import Proxy
 from lab.router import Router
 from lab.snapshot import Snapshot, leftovers, snapshot
@@ -85,6 +88,8 @@ class Account:
     told: list[Told] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    home: dict[int, HomeAccount] = field(default_factory=dict)
+    """What became of the load during each blow, by its number."""
 
     def outage(self, one: Happened, until: float) -> float:
         """Longest time in which no new connection of the LAN worked, seconds."""
@@ -162,8 +167,9 @@ class Marathon:
         seconds: float,
         say: Callable[[str], None],
         faults: Sequence[Fault] = FAULTS,
+        load: Load = HOME,
     ) -> None:
-        self._seed, self._say = seed, say
+        self._seed, self._say, self._load = seed, say, load
         self._blows = schedule(seed, seconds, faults)
         self.account = Account(seed)
 
@@ -189,6 +195,9 @@ class Marathon:
         start_agents(net)
         crowd = _Crowd(net, self._seed, self.account.told)
         crowd.wait(3)
+        home = Home(net, self._load, [net.target, net.target6])
+        home.wait_open()
+        self._say(f"with {self._load}")
         began = time.monotonic()
         try:
             for blow in self._blows:
@@ -198,6 +207,7 @@ class Marathon:
         else:
             time.sleep(CALM)  # the crowd goes on
         crowd.stop()
+        self._account_for(home, began)
         for router, old in zip(net.routers, before, strict=True):
             code = router.stop_agent(30)
             if code:
@@ -212,7 +222,8 @@ class Marathon:
         happened = Happened(blow, time.monotonic())
         self.account.happened.append(happened)
         with ExitStack() as stack:
-            for fault in blow.faults:
+            # What is entered last is mended first: links are put right by netifd, over ubus.
+            for fault in sorted(blow.faults, key=lambda each: "ubus" in each.parts):
                 stack.enter_context(fault.work(scene))
             time.sleep(blow.hold)  # this long it lasts
         happened.ended = time.monotonic()
@@ -220,6 +231,17 @@ class Marathon:
             wait_status(router, _well, f"recovery from: {blow.name}", RECOVERY)
         happened.recovered = time.monotonic()
         time.sleep(blow.pause)
+
+    def _account_for(self, home: Home, began: float) -> None:
+        """Its open connections are held to what the crowd's long ones are."""
+        account = self.account
+        for one, until in windows(account.happened):
+            account.home[one.blow.number] = home.account(one.began, min(until, time.monotonic()))
+        whole = home.account(began, time.monotonic())
+        errors = ", ".join(f"{n} {error}" for error, n in whole.errors.most_common())
+        self._say(f"load: {whole}{f' ({errors})' if errors else ''}")
+        home.stop()
+        account.told += [Told("open", e.began, e.ended, 1, e.error, []) for e in home.lost]
 
     def _judge(self) -> None:
         account = self.account

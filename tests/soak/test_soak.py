@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 
+from lab.home import Load
 from soak.faults import FAULTS
 from soak.marathon import Marathon, schedule
 
 SEED = "2"
 SECONDS = 40
+LOAD = Load(open=60, new=10)
+"""Less than a home's, since other tests run beside this one."""
 
 
 def test_a_seed_decides_everything() -> None:
@@ -25,7 +28,8 @@ def test_all_faults_have_their_turn() -> None:
 def test_nothing_is_lost_that_could_be_kept() -> None:
     assert os.geteuid() == 0, "needs root: network namespaces"
     said: list[str] = []
-    account = Marathon(SEED, SECONDS, said.append).run()
+    account = Marathon(SEED, SECONDS, said.append, load=LOAD).run()
     assert not account.broken, "\n".join([*said, *account.broken])
     assert len(account.happened) > 4
     assert sum(1 for t in account.told if not t.error) > 100
+    assert account.home.keys() == {one.blow.number for one in account.happened}

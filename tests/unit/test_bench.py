@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from bench import report
-from bench.cut import stall_of
+from bench import failover, heal, readme, report
+from bench.cut import Cut, stall_of
 from bench.heal import Carried
 from bench.measure import NEVER, Measure
 from bench.reaction import percentiles
+from lab.home import Account
 from lab.talker import Report
 from lab.traffic import Transfer
 
@@ -116,3 +117,59 @@ def test_a_cable_is_used_again_when_it_carries_its_rate() -> None:
 def test_percentiles_of_few_and_many() -> None:
     assert percentiles([7.0]) == (7.0, 7.0)
     assert percentiles([float(n) for n in range(101)]) == (50.0, 99.0)
+
+
+DOCUMENT = """# Benchmarks
+
+## A WAN dies under a running stream
+
+Old words.
+
+| figure | ratio | unit | agent | kernel alone | aim | reached |
+| --- | --- | --- | --- | --- | --- | --- |
+| failover blackhole wan1 down stall | 0.80 | ms | 320 [302-336] | never | ≤ 400 | yes |
+| failover blackhole wan1 open lost |  |  | 0 | - |  |  |
+
+## A WAN comes back
+
+Words of heal.
+
+## The machine
+
+An old one.
+
+## What helped, and what did not
+"""
+
+
+def test_lines_that_were_not_measured_keep_what_the_document_said_of_them() -> None:
+    conditions = {"repeats": 3, "date": "today", "seconds": 9, "load": 0, "cores": 2}
+    line = report.Line("failover", [STALL], {**conditions, "machine": "A new one."})
+    page = report.page([line], {"failover": failover, "heal": heal}, "## Notes\n", DOCUMENT)
+    found = report.sections(page)
+    assert list(found) == [failover.TITLE, heal.TITLE, report.MACHINE, "Notes"]
+    assert "Old words" not in page and "310 [290-500]" in found[failover.TITLE]
+    assert found[heal.TITLE] == "Words of heal.\n"
+    assert found[report.MACHINE] == "An old one.\n\nA new one.\n"
+
+
+def test_the_readme_quotes_the_document() -> None:
+    quoted = readme.renewed(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", DOCUMENT)
+    assert quoted.startswith("before\n") and quoted.endswith("\nafter\n") and "old" not in quoted
+    rows = {row[0]: row[1:] for row in (line.split(" | ") for line in quoted.splitlines())}
+    none = f"{readme.NOT_YET} |"
+    assert rows["| the download stands still for"] == ["320 [302-336] ms", "never", none]
+    assert rows["| open connections lost"] == ["0", "-", none]
+
+
+def test_the_readme_of_today_quotes_the_document_of_today() -> None:
+    text = readme.README.read_text()
+    assert readme.renewed(text, report.DOCUMENT.read_text()) == text
+
+
+def test_what_the_readme_quotes_is_measured() -> None:
+    account = Account(0, 4, [], [], {"down": [], "up": []}, [])
+    one = Cut(0.3, 0.3, 0.3, 0.0, 90.0, account, account)
+    every = {(fault, wan, way): {"agent": [one]} for fault, wan, way in failover.CASES}
+    made = [*failover.rows(every), *failover.rows(every, failover.ALONE)]
+    assert {name for _, name in readme.QUOTED} <= {measure.name for measure in made}
