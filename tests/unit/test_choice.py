@@ -272,6 +272,10 @@ def test_more_addresses_than_the_kernel_takes() -> None:
     assert len({e.device for e in found.state.endpoints}) == 8
     assert len({e.id for e in found.state.endpoints}) == 8
     assert ["16 addresses, and the kernel takes 8" in p.message for p in found.problems] == [True]
+    many = replace(MEANS, endpoints=64)  # Linux 7.2 and later
+    found = plan(config({**EIGHT, "server": server}), eight("4", "6"), READY, many)
+    assert len({e.id for e in found.state.endpoints}) == 16
+    assert found.problems == ()
     both = {**to_peer(*DUAL[::-1]), "server": server}
     found = plan(config(both), eight("4", "6"), READY, MEANS)
     assert all("subflow" in e.flags and ":" in e.address for e in found.state.endpoints)

@@ -91,4 +91,4 @@ def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:
 def find_capabilities(config: Config, builds: dict[str, Build], machine: Machine) -> Capabilities:
     """The engines, and a firewall back end the configuration can use."""
     backends, missing = machine.backends(config.globals.redirect)
-    return Capabilities(builds, backends, missing, files.CONFIG_DIRECTORY)
+    return Capabilities(builds, backends, missing, files.CONFIG_DIRECTORY, machine.most_endpoints())

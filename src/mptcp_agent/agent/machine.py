@@ -18,6 +18,7 @@ from ..core.network import MAIN_LIMIT, Facts
 from ..core.plan.sysctls import keys
 from ..core.problem import Problem
 from ..core.state import (
+    FEWEST_ENDPOINTS,
     KERNEL_PARTS,
     Backend,
     Endpoint,
@@ -120,6 +121,12 @@ class Machine:
                 return (name,), missing
             missing[name] = why
         return (), missing
+
+    def most_endpoints(self) -> int:
+        """How many endpoints the kernel holds at once."""
+        with contextlib.suppress(KernelError):
+            return self._path_manager.most()
+        return FEWEST_ENDPOINTS  # without MPTCP, which status says
 
     def observe(
         self, before: Observation, parts: frozenset[Part], uplinks: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from .health import Health
 from .network import Facts
 from .problem import Problem
 from .sampled import Sampled
-from .state import Backend, RouterState
+from .state import FEWEST_ENDPOINTS, Backend, RouterState
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Choice:
 @dataclass(frozen=True)
 class Capabilities:
     """What this machine offers: installed engines by name, working firewall back ends (in
-    order of preference) and why the others do not work, and where generated files go."""
+    order of preference) and why the others do not work, where generated files go, and how many
+    endpoints the kernel holds at once."""
 
     builds: Mapping[str, Build] = field(default_factory=dict)
     backends: tuple[Backend, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/var/etc/mptcp-proxy"
+    endpoints: int = FEWEST_ENDPOINTS
 
     def incomplete(self, config: Config) -> bool:
         """Whether a part was not found that may be found another time."""

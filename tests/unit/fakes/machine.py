@@ -62,6 +62,9 @@ class FakeMachine(Machine):
 
     # --- What is ---------------------------------------------------------------------------
 
+    def most_endpoints(self) -> int:
+        return 8
+
     def backends(self, wanted: str) -> tuple[tuple[Backend, ...], dict[str, str]]:
         missing: dict[str, str] = {}
         names: tuple[Backend, ...] = ("nftables", "iptables")

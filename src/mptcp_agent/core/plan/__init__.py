@@ -87,7 +87,7 @@ def plan(snapshot: Snapshot) -> Plan:
         facts,
     )
     state = RouterState(
-        endpoints=routing.within_kernel_limit(endpoints),
+        endpoints=routing.within_kernel_limit(endpoints, capabilities.endpoints),
         limits=routing.limits(wans, families),
         routes=routing.routes(wans, around.connected, peers, health, families),
         rules=routing.rules(config, wans, peers),
@@ -103,7 +103,7 @@ def plan(snapshot: Snapshot) -> Plan:
         problems=(
             *problems,
             *engine.problems,
-            *_notes(config, wans, peers, facts, len(endpoints)),
+            *_notes(config, wans, peers, facts, len(endpoints), capabilities.endpoints),
             *_left_out(config, wans, configured, families),
             *_unproxied(config, around, facts),
         ),
@@ -230,6 +230,7 @@ def _notes(
     peers: tuple[PeerAddresses, ...],
     facts: Facts,
     endpoints: int,
+    most_endpoints: int,
 ) -> list[Problem]:
     """What works, but not as somebody meant it."""
     notes: list[Problem] = []
@@ -264,10 +265,10 @@ def _notes(
                 f"'{wan.section.interface}' has no {kind} address, and the peer only has {kind}",
                 "give the peer an address of the family this link has",
             )
-    if endpoints > routing.MAX_ENDPOINTS:
+    if endpoints > most_endpoints:
         note(
             "wan",
-            f"{endpoints} addresses, and the kernel takes {routing.MAX_ENDPOINTS}",
+            f"{endpoints} addresses, and the kernel takes {most_endpoints}",
             "use one address family for the peers, or fewer WANs",
         )
     return notes
