@@ -44,7 +44,7 @@ from mptcp_agent.core.snapshot import Choice
 from mptcp_agent.core.state import File, RouterState
 from mptcp_agent.core.status import document
 from mptcp_agent.core.verdict import judge
-from mptcp_agent.core.view import State, View
+from mptcp_agent.core.view import Moment, State, View
 
 ADDRESSES = frozenset({"10.1.1.70", "10.2.2.70"})
 UNRESOLVED: Sections = {**BRIDGE_CLIENT, "r7000": section("peer", address="vps.example")}
@@ -257,7 +257,7 @@ def test_what_is_wrong_is_named(name: str) -> None:
 def agree(seen: View) -> None:
     """Nothing is ok in ``check`` and down in the status, or the other way round."""
     state, reason = judge(seen)
-    status = document(seen, 2.0, state, reason, 1.0)
+    status = document(seen, Moment(2.0, 2.0), state, reason, 1.0)
     found = run_checks(seen, call, Asked(installed=("sing-box",)))
     results = {row["name"]: row["result"] for row in found}
     used = {p["name"] for p in _peers(status) if p["state"] == "in use"}

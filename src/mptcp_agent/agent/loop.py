@@ -119,9 +119,7 @@ class Agent:
         )
         self._configuration = Configuration(self._named, self._find, self._in_force)
         self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
-        self._monitor = Monitor(
-            request, self._applier.restart_redirector, edge.kernel, clock, edge.unix
-        )
+        self._monitor = Monitor(request, self._applier.restart_redirector, edge.kernel, clock)
         self._sampler = Sampler(
             self._machine.redirected, self._monitor.connections_opened, edge.kernel, clock
         )
