@@ -118,7 +118,9 @@ class Agent:
             edge.resolve,
         )
         self._configuration = Configuration(self._named, self._find, self._in_force)
-        self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
+        self._applier = Applier(
+            self._machine, self._daemons.services, self._work, edge.kernel.only_forked, clock
+        )
         self._monitor = Monitor(request, self._applier.restart_redirector, edge.kernel, clock)
         self._sampler = Sampler(
             self._machine.redirected, self._monitor.connections_opened, edge.kernel, clock
@@ -191,7 +193,7 @@ class Agent:
         if not self._handover.exists():
             await self._work(self._machine.release)
             try:
-                self._daemons.services.set(())
+                await self._applier.end_processes()
             except ServiceError as error:
                 log.error("%s", error)
             for failure in await self._work(self._machine.sweep):
@@ -234,7 +236,10 @@ class Agent:
         return min(soon), KERNEL_PARTS if again else frozenset()
 
     def _starting(self) -> bool:
-        """A proxy process should run, or listen, and does not yet."""
+        """A proxy process should run, or listen, and does not yet; or one has to be changed and
+        is only being started."""
+        if self._applier.postponed:
+            return True
         planned = {p.name for p in self._view.plan.state.processes}
         running = {r.name for r in self._daemons.running or () if r.running}
         if planned - running:
