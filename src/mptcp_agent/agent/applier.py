@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks at a process that is only forked, and how long it is waited for at the end.
 FORK, LONGEST_FORK = 0.02, 2.0
+#: Seconds that proxies have to start, and their peers to answer, before that is news. A sing-box on
+#: a slow router takes two or three.
+START = 10.0
 
 
 class Applier:
@@ -55,6 +58,7 @@ class Applier:
         self.postponed = False
         """procd has not been told of a change, since it is starting a process."""
         self._restoring: Problem | None = None
+        self._started_at = clock()
         self._settled = False
         """What a former configuration had changed is put back."""
         self.retries = Retries(clock)
@@ -65,6 +69,10 @@ class Applier:
 
     def problems(self) -> tuple[Problem, ...]:
         return (*([self._restoring] if self._restoring else ()), *self.retries.problems())
+
+    def starting(self) -> bool:
+        """Whether the agent, or a proxy process, was started only a moment ago."""
+        return self._clock() - self._started_at < START
 
     async def apply(
         self, changes: tuple[Change, ...], planned: RouterState, running: tuple[Process, ...]
@@ -130,6 +138,7 @@ class Applier:
         """procd is told of all processes at once."""
         try:
             self._services.set(wanted)
+            self._started_at = self._clock()
         except ServiceError as error:
             return [(change, str(error)) for change in changes]
         return []

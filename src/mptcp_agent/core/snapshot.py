@@ -73,6 +73,8 @@ class Snapshot:
     recovering: bool = False
     """The plan before chose no peer, and the LAN is not redirected: it is not led into a tunnel
     before somebody has answered at its other end."""
+    starting: bool = False
+    """The agent, or a proxy process, was started only a moment ago."""
     failing: tuple[Item, ...] = ()
     """What could not be carried out, and waits for another try."""
     sampled: Sampled = field(default_factory=Sampled)
