@@ -10,7 +10,7 @@ sysctls    kernel settings
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..config import PACKAGE, Config
@@ -104,7 +104,7 @@ def plan(snapshot: Snapshot) -> Plan:
             *problems,
             *engine.problems,
             *_notes(config, wans, peers, facts, len(endpoints), capabilities.endpoints),
-            *_left_out(config, wans, configured, families),
+            *_left_out(config, wans, configured, families, plain),
             *_unproxied(config, around, facts),
         ),
         wans=wans,
@@ -184,19 +184,27 @@ def _left_out(
     wans: tuple[WanLink, ...],
     configured: Choice | None,
     families: tuple[Family, ...],
+    plain: Collection[int],
 ) -> Iterator[Problem]:
-    """WANs over which the address in use cannot be reached, though another of the peer's can."""
+    """WANs over which the address in use cannot be reached, though another of the peer's can.
+    ``plain``: the families in which the redirector makes plain TCP connections."""
     if not config.client or config.server or not configured:
         return
     for wan in wans:
         others = {a.family for a in wan.addresses} & {family_of(a) for a in configured.peer.address}
         if wan.in_use and not wan_families(wan, families) and others:
             used = configured.address
+            mend = f"see that most WANs have IPv{min(others)}"
+            if others <= set(plain):
+                mend = (
+                    f"this build of the proxy speaks MPTCP over IPv{family_of(used)} only: give "
+                    "the WAN such an address, use a newer build"
+                )
             yield Problem(
                 f"{PACKAGE}.{wan.name}.interface",
                 f"'{wan.section.interface}' has no IPv{family_of(used)} address, and the peer's "
                 f"address in use is {used}: nothing is proxied over this WAN",
-                f"see that most WANs have IPv{min(others)}, or set the role of this one to off",
+                f"{mend}, or set the role of this one to off",
                 severity="warning",
             )
 
