@@ -48,6 +48,7 @@ class World:
         self.kernel = FakeKernel(self.clock)
         self.view = now
         self.reloads = 0
+        self.first: tuple[str, ...] = ()
         self.would: Preview = lambda: ((), ())
         self.publisher = Publisher(
             self.bus,
@@ -55,6 +56,7 @@ class World:
             lambda: self.view,
             lambda: self.would(),
             self.reload,
+            lambda: self.first,
             self.clock,
             self.clock.unix,
             self.kernel.edge,

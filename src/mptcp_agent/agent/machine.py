@@ -88,8 +88,9 @@ class Machine:
         self._routing = Routing()
         self._path_manager = PathManager()
         self._originals = Originals(f"{state_directory}/originals.json", self._path_manager)
+        self._nftables = Nftables()
         self._backends: dict[Backend, FirewallBackend] = {
-            "nftables": Nftables(),
+            "nftables": self._nftables,
             "iptables": Iptables(),
         }
         self._watched: set[Backend] = {"nftables", "iptables"}
@@ -127,6 +128,10 @@ class Machine:
         with contextlib.suppress(KernelError):
             return self._path_manager.most()
         return FEWEST_ENDPOINTS  # without MPTCP, which status says
+
+    def first_takers(self, devices: Iterable[str]) -> tuple[str, ...]:
+        """Chains of others that take the devices' connections before ours. FirewallError."""
+        return self._nftables.first_takers(devices)
 
     def observe(
         self, before: Observation, parts: frozenset[Part], uplinks: tuple[str, ...] = ()

@@ -44,6 +44,7 @@ class Publisher:
         examine: Callable[[], View],
         preview: Preview,
         reload: Callable[[], None],
+        first_takers: Callable[[], tuple[str, ...]],
         clock: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
         kernel: Kernel = KERNEL,
@@ -53,6 +54,7 @@ class Publisher:
         self._examine = examine
         self._preview = preview
         self._reload = reload
+        self._first_takers = first_takers
         self._clock = clock
         self._unix = unix
         self._kernel = kernel
@@ -108,8 +110,7 @@ class Publisher:
 
     def check(self) -> dict[str, Any]:
         view, call = self._examine(), self._bus.call
-        seen = view.snapshot
-        asked = asked_for_check(call, seen.config, seen.facts, agent=True)
+        asked = asked_for_check(call, self._first_takers(), agent=True)
         return {"checks": run_checks(view, call, asked)}
 
     def reload(self) -> dict[str, Any]:
