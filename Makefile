@@ -113,7 +113,8 @@ Py3Package/mptcp-agent/filespec=
 define Py3Package/mptcp-agent/install
 	$(INSTALL_DIR) $(1)/etc/capabilities $(1)/etc/config $(1)/etc/init.d $(1)/etc/uci-defaults
 	$(INSTALL_DIR) $(1)/lib/upgrade/keep.d $(1)/usr/bin $(1)/usr/lib/mptcp-agent
-	$(INSTALL_DIR) $(1)/usr/share/mptcp-agent
+	$(INSTALL_DIR) $(1)/usr/share/mptcp-agent $(1)/usr/share/rpcd/acl.d
+	$(INSTALL_DATA) $(PKG_BUILD_DIR)/files/mptcp-agent.acl.json $(1)/usr/share/rpcd/acl.d/mptcp-agent.json
 	$(INSTALL_DATA) $(PKG_BUILD_DIR)/files/mptcp-proxy.capabilities $(1)/etc/capabilities/mptcp-proxy.json
 	$(INSTALL_CONF) $(PKG_BUILD_DIR)/files/mptcp-proxy.config $(1)/etc/config/mptcp-proxy
 	$(INSTALL_BIN) $(PKG_BUILD_DIR)/files/mptcp-proxy.init $(1)/etc/init.d/mptcp-proxy

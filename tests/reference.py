@@ -107,7 +107,7 @@ def module() -> str:
         ),
         ("The words for yes and no in UCI", "YES", words[True]),
         ("", "NO", words[False]),
-        ("Most wan sections: what the kernel can use at once", "MAX_WANS", MAX_WANS),
+        ("Most wan sections", "MAX_WANS", MAX_WANS),
     )
     body = ",\n".join(
         (f"\n\t/* {comment} */\n" if comment else "") + f"\t{name}: {_js(value, 1)}"

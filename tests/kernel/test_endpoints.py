@@ -92,9 +92,42 @@ def test_limits(client: Namespace) -> None:
     for limits in (Limits(0, 0), Limits(8, 8), Limits(3, 1)):
         manager.set_limits(limits)
         assert manager.limits() == limits
-    with pytest.raises(KernelError, match=r"subflows 9 .*0 to 8"):
+    with pytest.raises(KernelError, match=r"subflows 9 .*greater than maximum"):
         manager.set_limits(Limits(9, 8))
     assert manager.limits() == Limits(3, 1)
+
+
+def test_how_many_endpoints_there_may_be_is_asked_for_and_nothing_is_changed(
+    client: Namespace,
+) -> None:
+    manager = PathManager()
+    manager.set_limits(Limits(3, 1))
+    most = manager.most()
+    assert manager.limits() == Limits(3, 1)
+    for number in range(most):
+        manager.add(endpoint(f"10.9.0.{number + 1}", "wan1", 101 + number))
+    with pytest.raises(KernelError, match="too many"):
+        manager.add(endpoint("10.9.1.1", "wan1", 164))
+    assert len(manager.observe()) == most
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("limit greater than maximum", 8),  # before Linux 6.15
+        ("limit greater than maximum (8)", 8),  # through 7.1
+        ("limit greater than maximum (64)", 64),  # from 7.2 on
+    ],
+)
+def test_every_kernel_says_how_many_endpoints_it_holds(
+    monkeypatch: pytest.MonkeyPatch, said: str, most: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Refused(errno.EINVAL, said)
+
+    manager = PathManager()
+    monkeypatch.setattr(manager._netlink, "request", refuse)
+    assert manager.most() == most
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ Which engines take part is what is installed; that the two of the set-up are is 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from lab.paths import SING_BOX, SING_BOXES
+from lab.paths import SING_BOX, SING_BOXES, TOP
 from toolkit.namespace import Namespace
 from toolkit.stopping import end
 from toolkit.waiting import wait_until
@@ -47,12 +49,24 @@ def tried(place: Path, names: Collection[str], methods: Collection[str]) -> dict
         return EngineBuilds().find(names, methods)
 
 
-BUILDS = tried(SING_BOX.parent, [*ENGINES], METHODS)
+#: What people paste, by file.
+SHIPPED = {
+    str(file.relative_to(TOP)): method
+    for file in (TOP / "files/mptcp-proxy.config", *TOP.glob("docs/two-routers/*/mptcp-proxy"))
+    for method in re.findall(r"^\toption method '(.+)'", file.read_text(), re.MULTILINE)
+} | {
+    "docs/vps/sing-box.json": json.loads((TOP / "docs/vps/sing-box.json").read_text())["inbounds"][
+        0
+    ]["method"]
+}
+TRIED = tuple(dict.fromkeys((*METHODS, *SHIPPED.values())))
+
+BUILDS = tried(SING_BOX.parent, [*ENGINES], TRIED)
 #: sing-box by version, with the newest as above. There is no 1.12.22 for arm64 (tests/setup.sh).
 LINES = {
     version: BUILDS["sing-box"]
     if program.samefile(SING_BOX)
-    else tried(program.parent, ["sing-box"], ("none", "aes-128-gcm"))["sing-box"]
+    else tried(program.parent, ["sing-box"], TRIED)["sing-box"]
     for version, program in SING_BOXES.items()
     if program.exists()
 }
@@ -242,6 +256,26 @@ def test_lan_connections_ride_on_mptcp(proxy_lab: ProxyLab, build: Build, method
                     connection = proxy_lab.connect(family, ECHO, protocol)
                     assert echo(connection) == PAYLOAD
                 connection.close()
+
+
+def test_each_pasted_file_names_its_method() -> None:
+    assert len(SHIPPED) == 4
+
+
+@pytest.mark.parametrize("method", sorted({*SHIPPED.values()}))
+@pytest.mark.parametrize("version", LINES)
+def test_what_people_paste_lets_servers_speak_first(
+    proxy_lab: ProxyLab, version: str, method: str
+) -> None:
+    """The shipped example, the guide of two routers and the VPS, with the sing-box of each feed."""
+    build = LINES[version]
+    settings = ClientSettings(PEERS[socket.AF_INET], 8388, method, KEY, 1080)
+    assert not [*ENGINES["sing-box"].problems(settings, build, "mptcp-proxy.r7000")]
+    with (
+        proxied(proxy_lab, build, method),
+        proxy_lab.connect(socket.AF_INET, GREETING) as connection,
+    ):
+        assert connection.recv(5) == b"hello"
 
 
 @pytest.mark.parametrize(("build", "method"), CASES)

@@ -19,6 +19,7 @@ from package.conftest import copy_tree
 from package.support import EPOCH, Ipk, build, read, tool
 
 from mptcp_agent import __version__
+from mptcp_agent.agent.publisher import OBJECT, Publisher
 
 #: Everything besides code, schemas and pages.
 FILES = {
@@ -28,6 +29,7 @@ FILES = {
     "/etc/uci-defaults/80_mptcp-proxy": 0o755,
     "/lib/upgrade/keep.d/mptcp-agent": 0o644,
     "/usr/bin/mptcp-agent": 0o755,
+    "/usr/share/rpcd/acl.d/mptcp-agent.json": 0o644,
 }
 METAS = {
     "mptcp-agent-sing-box": ["sing-box"],
@@ -51,6 +53,15 @@ def tracked(folder: str) -> list[str]:
     )
     names = [line.removeprefix(f"{folder}/") for line in done.stdout.split()]
     return [name for name in names if (TOP / folder / name).exists()]
+
+
+def test_accounts_are_granted_methods_that_can_be_called_over_http() -> None:
+    """By uhttpd, which adds an argument that ``mptcp_proxy`` does not take."""
+    acl = json.loads((TOP / "files/mptcp-agent.acl.json").read_text())["mptcp-agent"]
+    assert {*acl["read"]["ubus"], *acl["write"]["ubus"]} == {f"luci.{OBJECT}"}
+    reading, changing = (acl[kind]["ubus"][f"luci.{OBJECT}"] for kind in ("read", "write"))
+    assert all(callable(getattr(Publisher, method)) for method in (*reading, *changing))
+    assert changing == ["reload"] and "reload" not in reading
 
 
 def test_agent_files(agent: Ipk) -> None:

@@ -15,12 +15,12 @@ from unit.examples import BRIDGE, BRIDGE_BOTH, ISP, ISP_CLIENT, SECRET, config, 
 from unit.fakes import FakeBus, FakeClock, simulate
 from unit.fakes.machine import FakeMachine
 
-from mptcp_agent.agent.applier import Applier
+from mptcp_agent.agent.applier import LONGEST_FORK, Applier
 from mptcp_agent.agent.machine import Observation
 from mptcp_agent.agent.retry import FIRST
 from mptcp_agent.core.describe import label
 from mptcp_agent.core.diff import Change, diff
-from mptcp_agent.core.state import KERNEL_PARTS, Process, RouterState
+from mptcp_agent.core.state import KERNEL_PARTS, Limits, Process, RouterState
 from mptcp_agent.system.ubus.services import Services
 
 #: Both roles: two processes with a file each.
@@ -36,7 +36,10 @@ class World:
         self.bus.connect()
         self.machine = FakeMachine(BRIDGE, self.bus.journal)
         self.services = Services(self.bus.call)
-        self.applier = Applier(self.machine, self.services, self.work, clock)
+        self.only_forked: set[int] = set()
+        self.applier = Applier(
+            self.machine, self.services, self.work, self.only_forked.__contains__, clock
+        )
 
     async def work(self, call: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
@@ -56,6 +59,9 @@ class World:
     @property
     def runs(self) -> set[str]:
         return {name for _, name in self.bus.procd.pids}
+
+    def pid(self, name: str) -> int:
+        return next(pid for (_, one), pid in self.bus.procd.pids.items() if one == name)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -100,6 +106,51 @@ def test_files_that_are_left_over_go_after_their_process() -> None:
         assert world.journal[0].startswith("removed nftables")
         files = [n for n, line in enumerate(world.journal) if line.startswith("removed file")]
         assert len(files) == 2 and min(files) > procd
+
+    living(work)
+
+
+def test_procd_is_left_alone_while_it_starts_a_process() -> None:
+    """A child that has not begun its program has procd's handlers: told to end, it boots all.
+
+    Everything else is carried out, nothing is told to have failed, and the next look does it.
+    """
+
+    async def work(world: World) -> None:
+        await world.apply()
+        world.clock.now += 10
+        other = replace(CLIENT, digest="another")
+        changed = replace(PLANNED, processes=(other, SERVER), limits=Limits(4, 4))
+        world.only_forked.add(world.pid("server"))
+        world.bus.journal.clear()
+        tried = await world.apply(changed)
+        assert of_procd(tried) == [] and len(tried) == 1
+        assert world.applier.postponed and not world.applier.retries.pending()
+        assert not any(line.startswith("procd") for line in world.journal)
+        world.only_forked.clear()
+        assert len(of_procd(await world.apply(changed))) == 1
+        assert not world.applier.postponed
+        assert world.journal[-1] == "procd set client server"
+
+    living(work)
+
+
+def test_the_last_word_to_procd_waits_for_what_it_starts_and_not_for_ever() -> None:
+    async def work(world: World) -> None:
+        await world.apply()
+        world.only_forked.add(world.pid("client"))
+        began = world.clock.now
+        asyncio.get_running_loop().call_later(0.1, world.only_forked.clear)
+        await world.applier.end_processes()
+        assert 0.1 <= world.clock.now - began < 0.2
+        assert world.runs == set()
+        world.clock.now += 10
+        await world.apply()
+        world.only_forked.add(world.pid("client"))
+        began = world.clock.now
+        await world.applier.end_processes()
+        assert LONGEST_FORK <= world.clock.now - began < 2 * LONGEST_FORK
+        assert world.runs == set()
 
     living(work)
 

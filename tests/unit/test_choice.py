@@ -272,6 +272,10 @@ def test_more_addresses_than_the_kernel_takes() -> None:
     assert len({e.device for e in found.state.endpoints}) == 8
     assert len({e.id for e in found.state.endpoints}) == 8
     assert ["16 addresses, and the kernel takes 8" in p.message for p in found.problems] == [True]
+    many = replace(MEANS, endpoints=64)  # Linux 7.2 and later
+    found = plan(config({**EIGHT, "server": server}), eight("4", "6"), READY, many)
+    assert len({e.id for e in found.state.endpoints}) == 16
+    assert found.problems == ()
     both = {**to_peer(*DUAL[::-1]), "server": server}
     found = plan(config(both), eight("4", "6"), READY, MEANS)
     assert all("subflow" in e.flags and ":" in e.address for e in found.state.endpoints)
@@ -415,6 +419,37 @@ def test_an_address_that_gets_mptcp_comes_first(
     assert chosen(found) == f"r7000 {address}"
     told = any("plain TCP" in p.message for p in found.problems)
     assert told == (means is PLAIN_OVER_6 and address == FAR6)
+
+
+@pytest.mark.parametrize(
+    ("means", "address", "left_out"),
+    [
+        (MEANS, DUAL[1], []),  # IPv6 takes all three: its socket takes IPv4 subflows as well
+        (PLAIN_OVER_6, DUAL[0], ["wan2"]),  # IPv4 takes two, IPv6 would take one
+    ],
+)
+def test_addresses_are_ranked_by_the_wans_that_carry_mptcp_with_this_build(
+    means: Capabilities, address: str, left_out: list[str]
+) -> None:
+    """Go 1.23's fault: connections to IPv6 addresses are plain TCP, over one WAN."""
+    families = {"wan1": "46", "wan2": "6", "wan3": "46"}
+    texts = {"4": "10.{0}.0.2/24", "6": "2001:db8:{0}::2/64"}
+    facts = router(
+        LAN,
+        *(
+            Interface(w, f"eth{w[3]}", True, tuple(texts[f].format(w[3]) for f in of))
+            for w, of in families.items()
+        ),
+    )
+    three = {k: v for k, v in to_peer(*DUAL).items() if k in ("r", "client", *families)}
+    found = plan(config(three), facts, READY, means)
+    assert found.choice and found.choice.address == address
+    named = [p for p in found.problems if "nothing is proxied over this WAN" in p.message]
+    assert [p.where for p in named] == [f"mptcp-proxy.{wan}.interface" for wan in left_out]
+    assert all("this build of the proxy speaks MPTCP over IPv4 only" in p.hint for p in named)
+    assert {e.device for e in found.state.endpoints} == {
+        f"eth{wan[3]}" for wan in families if wan not in left_out
+    }
 
 
 def test_an_engine_that_cannot_do_the_method_does_not_start() -> None:

@@ -43,6 +43,22 @@ def test_only_settings_this_kernel_has() -> None:
 
 
 @pytest.mark.parametrize(
+    ("there", "planned"),
+    [
+        ({"pm_type": "1", "path_manager": "userspace"}, {"path_manager": "kernel"}),  # 6.15 on
+        ({"pm_type": "1"}, {"pm_type": "0"}),  # 5.19 to 6.14
+        ({}, {}),
+    ],
+)
+def test_the_kernel_looks_after_the_subflows(
+    there: dict[str, str], planned: dict[str, str]
+) -> None:
+    """Set by name where there are names, which sets the number too; never both."""
+    facts = replace(BRIDGE, sysctls=tuple((f"net.mptcp.{k}", v) for k, v in there.items()))
+    assert settings(BRIDGE_CLIENT, facts) == {f"net.mptcp.{k}": v for k, v in planned.items()}
+
+
+@pytest.mark.parametrize(
     ("everywhere", "device", "planned"),
     [
         ("0", "0", None),

@@ -16,6 +16,7 @@ from unit.fakes.router import Router, kind_of, living
 from mptcp_agent.agent import loop
 from mptcp_agent.agent.applier import Applier
 from mptcp_agent.agent.machine import Observation
+from mptcp_agent.agent.other_redirectors import PAUSE
 from mptcp_agent.agent.publisher import Publisher
 from mptcp_agent.agent.snapshots import Snapshots
 from mptcp_agent.core.plan import Plan, plan
@@ -53,6 +54,35 @@ def test_a_router_in_order_is_left_alone() -> None:
         await asyncio.sleep(600)
         assert router.done == [] and len(router.looks) == 10, "but the slow timer's"
         assert [line for line in router.journal if line.startswith("event")] == []
+
+    living(work)
+
+
+def test_check_is_told_of_other_proxies_without_listing_all_rules() -> None:
+    """A handler holds the loop up; so they are looked for beside it, when rules have changed."""
+
+    async def work(router: Router) -> None:
+        def told() -> list[str]:
+            rows: Any = router.bus.handlers["mptcp_proxy"]["check"]()
+            named = "other transparent proxy"
+            return [row["message"] for row in rows["checks"] if row["name"] == named]
+
+        await router.becomes("active")
+        router.machine.first = ("ip homeproxy pre",)
+        router.events.put(Part.FIREWALL)
+        await asyncio.sleep(2 * PAUSE)
+        looks = len(router.machine.looked_for_others)
+        assert looks and set(router.machine.looked_for_others) == {("br-lan",)}
+        assert "homeproxy" in told()[0] and told() == told()
+        await asyncio.sleep(600)
+        assert len(router.machine.looked_for_others) == looks, "nothing has changed"
+        router.machine.first = ()
+        for _ in range(50):
+            router.events.put(Part.FIREWALL)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * PAUSE)
+        assert told() == []
+        assert len(router.machine.looked_for_others) <= looks + 2, "a burst is one look, or two"
 
     living(work)
 

@@ -48,7 +48,6 @@ class Rig:
             lambda: self.restarts.append(clock()),
             self.kernel.edge,
             clock,
-            clock.unix,
         )
 
     @property

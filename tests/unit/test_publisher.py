@@ -22,7 +22,7 @@ from unit.examples import (
     schema,
     section,
 )
-from unit.fakes import EPOCH, FakeBus, FakeClock, FakeKernel
+from unit.fakes import FakeBus, FakeClock, FakeKernel
 from unit.test_status import DARK, ONE, TWO, view
 
 from mptcp_agent.agent.publisher import HISTORY, WATCHED, Preview, Publisher
@@ -48,6 +48,7 @@ class World:
         self.kernel = FakeKernel(self.clock)
         self.view = now
         self.reloads = 0
+        self.first: tuple[str, ...] = ()
         self.would: Preview = lambda: ((), ())
         self.publisher = Publisher(
             self.bus,
@@ -55,6 +56,7 @@ class World:
             lambda: self.view,
             lambda: self.would(),
             self.reload,
+            lambda: self.first,
             self.clock,
             self.clock.unix,
             self.kernel.edge,
@@ -144,7 +146,7 @@ def test_the_history_is_bounded_and_newest_first() -> None:
     assert len(world.history) == HISTORY
     assert world.history[0] == ("wan wan1", "up", "down")
     times = [e.time for e in world.publisher.history]
-    assert times == sorted(times, reverse=True) and times[0] == EPOCH + world.clock.now
+    assert times == sorted(times, reverse=True) and times[0] == world.clock.now
 
 
 def test_a_lost_link_is_told_at_once_and_nothing_else_is() -> None:
@@ -204,6 +206,39 @@ def test_the_status_is_of_this_moment_though_nothing_was_told_yet() -> None:
     world.publish(HALF)
     assert world.ask("status")["since"] == began + 61
     Draft202012Validator(schema("status")).validate(world.ask("status"))
+
+
+def test_what_was_before_the_clock_was_set_is_dated_when_it_is_right() -> None:
+    """A router without a battery begins in another year."""
+    world = World()
+    world.publish(WHOLE)
+    first = world.ask("status")
+    world.clock.now += 60
+    world.publish(HALF)
+    world.clock.now += 5
+    years = 31 * 365 * 86400.0
+    for step in (years, -years, 3600.0):
+        before = world.ask("status")
+        world.clock.epoch += step
+        after = world.ask("status")
+        assert after["time"] == before["time"] + step
+        assert after["time"] - after["since"] == 5
+        assert after["since"] == before["since"] + step
+        ages = [after["time"] - event["time"] for event in after["history"]]
+        assert ages == [before["time"] - event["time"] for event in before["history"]]
+    assert first["time"] - first["since"] == 0
+
+
+def test_dates_hold_still_while_the_clock_is_only_trimmed() -> None:
+    world = World()
+    world.publish(WHOLE)
+    before = world.ask("status")
+    for _ in range(10):
+        world.clock.epoch += 0.09
+        assert world.ask("status")["history"] == before["history"]
+    world.clock.epoch += 0.2
+    moved = world.ask("status")
+    assert moved["since"] == pytest.approx(before["since"] + 1.1)
 
 
 def test_somebody_looks_for_a_while_after_each_question() -> None:

@@ -29,6 +29,7 @@ from mptcp_agent.core.state import (
 )
 from mptcp_agent.core.status import document
 from mptcp_agent.core.verdict import judge
+from mptcp_agent.core.view import Moment
 
 PLAIN = render.Painter(False)
 COLOUR = render.Painter(True)
@@ -98,7 +99,7 @@ def test_paint() -> None:
 def status(seen: object = None) -> list[str]:
     found = view(BRIDGE_BOTH, ONE)
     state, reason = judge(found)
-    return list(render.status(document(found, 100.0, state, reason, 35.0), PLAIN))
+    return list(render.status(document(found, Moment(100.0, 100.0), state, reason, 35.0), PLAIN))
 
 
 def test_status() -> None:
@@ -120,7 +121,9 @@ def test_status() -> None:
 
 def test_status_with_nothing_to_show() -> None:
     found = view(None, problems=(Problem("uci", "rpcd is away", "start rpcd"),))
-    lines = list(render.status(document(found, 1.0, "error", "no configuration", 1.0), PLAIN))
+    lines = list(
+        render.status(document(found, Moment(1.0, 1.0), "error", "no configuration", 1.0), PLAIN)
+    )
     assert lines == [
         "error: no configuration (for 0 s)",
         "",
@@ -133,7 +136,7 @@ def test_status_with_nothing_to_show() -> None:
 
 def test_colour_adds_escape_codes_and_nothing_else() -> None:
     found = view(ISP_CLIENT, ISP, READY, problems=(Problem("nft", "slow", severity="warning"),))
-    shown = document(found, 1.0, "active", "all is well", 1.0)
+    shown = document(found, Moment(1.0, 1.0), "active", "all is well", 1.0)
     checks = {"checks": [{"name": "a", "result": "failed", "message": "m", "hint": "h"}]}
     changes = plan_document(diff(RouterState(), found.plan.state), found.problems)
     for show, what in ((render.status, shown), (render.check, checks), (render.plan, changes)):

@@ -50,7 +50,7 @@ from mptcp_agent.core.snapshot import Capabilities, ProcessView
 from mptcp_agent.core.state import Limits, RouterState
 from mptcp_agent.core.status import document
 from mptcp_agent.core.verdict import judge, wan_states
-from mptcp_agent.core.view import Event, State, View
+from mptcp_agent.core.view import Event, Moment, State, View
 
 STATUS = Draft202012Validator(schema("status"))
 PLAN = Draft202012Validator(schema("plan"))
@@ -179,7 +179,7 @@ JUDGED: list[tuple[View, State, str]] = [
 )
 def test_judge(seen: View, state: State, reason: str) -> None:
     assert judge(seen) == (state, reason)
-    STATUS.validate(document(seen, 2.0, state, reason, 1.0))
+    STATUS.validate(document(seen, Moment(2.0, 2.0), state, reason, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_peers() -> None:
         refused=frozenset({"10.1.1.60", "10.1.1.61"}),
     )
     found = view(sections, BRIDGE, seen)
-    peers = document(found, 2.0, "active", "", 1.0)["client"]["peers"]
+    peers = document(found, Moment(2.0, 2.0), "active", "", 1.0)["client"]["peers"]
     assert {p["name"]: p["state"] for p in peers} == {
         "r7000": "down",
         "r6000": "in use",
@@ -220,6 +220,17 @@ def test_peers() -> None:
         "gone": "down",  # nobody listens at any of its addresses
         "half": "standby",
     }
+
+
+def test_a_wan_is_dated_as_the_whole_is() -> None:
+    """Inside all times are of the clock that never goes back."""
+    up = replace(READY, paths=(PathHealth("wan1", "10.1.1.70", "up", since=40.0),))
+    found = document(
+        view(BRIDGE_CLIENT, BRIDGE, up), Moment(100.0, 1_000_100.0), "active", "", 60.0
+    )
+    assert (found["time"], found["since"]) == (1_000_100.0, 1_000_060.0)
+    assert found["wans"][0]["health"]["since"] == 1_000_040.0
+    assert found["wans"][1]["health"]["since"] == 0.0, "nothing is known of it"
 
 
 def test_numbers() -> None:
@@ -240,7 +251,9 @@ def test_numbers() -> None:
             PathHealth("wan1", "10.2.2.70", "up", 40.0, 0.5),
         ),
     )
-    found = document(view(BRIDGE_CLIENT, BRIDGE, seen, sampled=sampled), 2.0, "active", "", 1.0)
+    found = document(
+        view(BRIDGE_CLIENT, BRIDGE, seen, sampled=sampled), Moment(2.0, 2.0), "active", "", 1.0
+    )
     first, second = found["wans"]
     assert (first["subflows"], first["rx_bytes"], first["tx_rate"]) == (3, 1000, 32)
     assert (first["health"]["rtt"], first["health"]["loss"]) == (21.3, 0.25)
@@ -327,7 +340,7 @@ def test_the_document_fits_its_schema_and_shows_no_secret(
         seen = replace(seen, snapshot=replace(seen.snapshot, observed=observed))
     state, reason = judge(seen)
     assert reason
-    found = document(seen, now, state, reason, now, history)
+    found = document(seen, Moment(now, now), state, reason, now, history)
     STATUS.validate(found)
     changes = diff(seen.snapshot.observed, seen.plan.state)
     previewed = plan_document(changes, seen.problems)

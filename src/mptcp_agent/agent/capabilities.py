@@ -9,17 +9,14 @@ from contextlib import suppress
 from ..checks import Asked
 from ..core.config import PACKAGE, Config, firewall_zone, reader, uci_files
 from ..core.config.options import Schema
-from ..core.network import Facts
-from ..core.network.wans import surroundings
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
 from ..core.ubus import Call
 from ..engines import ENGINES, Build
-from ..errors import BusError, ConfigError, FirewallError
+from ..errors import BusError, ConfigError
 from ..system import files, programs
 from ..system.engines import seccomp_no_netlink
 from ..system.engines.trial import EngineBuilds
-from ..system.firewall.nftables import Nftables
 from ..system.ubus import uci
 from .machine import Machine
 
@@ -65,16 +62,12 @@ def installed_engines() -> tuple[str, ...]:
     )
 
 
-def asked_for_check(call: Call, config: Config | None, facts: Facts, agent: bool) -> Asked:
+def asked_for_check(call: Call, first_takers: tuple[str, ...], agent: bool) -> Asked:
     """What only ``check`` wants to know. Who does not answer is told of by its own row."""
     network: uci.Sections = {}
     with suppress(BusError, ConfigError):
         network = uci.read(call, "network").sections
-    taken: tuple[str, ...] = ()
-    if config and config.globals.enabled and config.client:
-        with suppress(FirewallError):
-            taken = Nftables().first_takers(surroundings(config, facts).lan_devices)
-    return Asked(agent, installed_engines(), network, taken)
+    return Asked(agent, installed_engines(), network, first_takers)
 
 
 def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:
@@ -91,4 +84,4 @@ def find_builds(config: Config, engines: EngineBuilds) -> dict[str, Build]:
 def find_capabilities(config: Config, builds: dict[str, Build], machine: Machine) -> Capabilities:
     """The engines, and a firewall back end the configuration can use."""
     backends, missing = machine.backends(config.globals.redirect)
-    return Capabilities(builds, backends, missing, files.CONFIG_DIRECTORY)
+    return Capabilities(builds, backends, missing, files.CONFIG_DIRECTORY, machine.most_endpoints())

@@ -49,6 +49,7 @@ from .configuration import Configuration
 from .lookout import INTERVAL, Lookout
 from .machine import Machine, Observation, part_of
 from .openwrt import Daemons
+from .other_redirectors import OtherRedirectors
 from .publisher import Publisher
 from .retry import supervise
 from .schedule import Schedule
@@ -97,18 +98,20 @@ class Agent:
         self._handover = Path(edge.directory, HANDOVER)
         self._schedule = Schedule(clock)
         request = self._schedule.request
+        self._machine = machine = edge.machine
+        self._others = OtherRedirectors(machine, lambda: self._view)
         self.publisher = Publisher(
             bus,
             self.view,
             self.examine,
             self.preview,
             self.reload,
+            lambda: self._others.found,
             clock,
             edge.unix,
             edge.kernel,
         )
         self._daemons = Daemons(bus, schema, request, self.publisher.register)
-        self._machine = edge.machine
         self._engines = edge.engines
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._names = Names(
@@ -118,13 +121,11 @@ class Agent:
             edge.resolve,
         )
         self._configuration = Configuration(self._named, self._find, self._in_force)
-        self._applier = Applier(self._machine, self._daemons.services, self._work, clock)
-        self._monitor = Monitor(
-            request, self._applier.restart_redirector, edge.kernel, clock, edge.unix
-        )
-        self._sampler = Sampler(
-            self._machine.redirected, self._monitor.connections_opened, edge.kernel, clock
-        )
+        only_forked = edge.kernel.only_forked
+        self._applier = Applier(machine, self._daemons.services, self._work, only_forked, clock)
+        self._monitor = Monitor(request, self._applier.restart_redirector, edge.kernel, clock)
+        opened = self._monitor.connections_opened
+        self._sampler = Sampler(machine.redirected, opened, edge.kernel, clock)
         self._snapshots = Snapshots(
             self._daemons,
             self._monitor,
@@ -162,6 +163,7 @@ class Agent:
             self._names.run,
             self._sample,
             self._look_out,
+            self._others.run,
             *self._monitor.tasks(),
         )
         helpers = [asyncio.create_task(supervise(task, FAULT_PAUSE)) for task in background]
@@ -193,7 +195,7 @@ class Agent:
         if not self._handover.exists():
             await self._work(self._machine.release)
             try:
-                self._daemons.services.set(())
+                await self._applier.end_processes()
             except ServiceError as error:
                 log.error("%s", error)
             for failure in await self._work(self._machine.sweep):
@@ -215,6 +217,7 @@ class Agent:
         parts = events.drain()
         if Part.FIREWALL in parts:
             self._schedule.request(Part.FIREWALL)
+            self._others.look_again()
             self._look_at_files()
         if Part.LINKS in parts:
             self._schedule.links_changed()
@@ -236,10 +239,10 @@ class Agent:
         return min(soon), KERNEL_PARTS if again else frozenset()
 
     def _starting(self) -> bool:
-        """A proxy process should run, or listen, and does not yet."""
+        """A proxy process should run, or listen, or be changed, and is only being started."""
         planned = {p.name for p in self._view.plan.state.processes}
         running = {r.name for r in self._daemons.running or () if r.running}
-        if planned - running:
+        if planned - running or self._applier.postponed:
             return True
         return "client" in planned and not self._monitor.redirector_listens
 

@@ -18,6 +18,7 @@ from ..core.network import MAIN_LIMIT, Facts
 from ..core.plan.sysctls import keys
 from ..core.problem import Problem
 from ..core.state import (
+    FEWEST_ENDPOINTS,
     KERNEL_PARTS,
     Backend,
     Endpoint,
@@ -87,8 +88,9 @@ class Machine:
         self._routing = Routing()
         self._path_manager = PathManager()
         self._originals = Originals(f"{state_directory}/originals.json", self._path_manager)
+        self._nftables = Nftables()
         self._backends: dict[Backend, FirewallBackend] = {
-            "nftables": Nftables(),
+            "nftables": self._nftables,
             "iptables": Iptables(),
         }
         self._watched: set[Backend] = {"nftables", "iptables"}
@@ -120,6 +122,16 @@ class Machine:
                 return (name,), missing
             missing[name] = why
         return (), missing
+
+    def most_endpoints(self) -> int:
+        """How many endpoints the kernel holds at once."""
+        with contextlib.suppress(KernelError):
+            return self._path_manager.most()
+        return FEWEST_ENDPOINTS  # without MPTCP, which status says
+
+    def first_takers(self, devices: Iterable[str]) -> tuple[str, ...]:
+        """Chains of others that take the devices' connections before ours. FirewallError."""
+        return self._nftables.first_takers(devices)
 
     def observe(
         self, before: Observation, parts: frozenset[Part], uplinks: tuple[str, ...] = ()

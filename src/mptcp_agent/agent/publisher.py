@@ -13,7 +13,7 @@ from ..checks import run_checks
 from ..core import connections, describe, status, verdict
 from ..core.diff import Change
 from ..core.problem import Problem
-from ..core.view import Event, State, View
+from ..core.view import Event, Moment, State, View
 from ..monitor.kernel import KERNEL, Kernel
 from ..monitor.sampler import proxied
 from ..system.ubus.bus import Bus
@@ -25,6 +25,8 @@ OBJECT = "mptcp_proxy"
 
 #: Changes kept for the status.
 HISTORY = 50
+#: Seconds by which the clock of the day may run off before dates follow it.
+TRIMMED = 1.0
 #: Seconds after the last status call during which somebody counts as looking.
 WATCHED = 15.0
 
@@ -42,6 +44,7 @@ class Publisher:
         examine: Callable[[], View],
         preview: Preview,
         reload: Callable[[], None],
+        first_takers: Callable[[], tuple[str, ...]],
         clock: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
         kernel: Kernel = KERNEL,
@@ -51,13 +54,15 @@ class Publisher:
         self._examine = examine
         self._preview = preview
         self._reload = reload
+        self._first_takers = first_takers
         self._clock = clock
         self._unix = unix
         self._kernel = kernel
         self._asked_at = float("-inf")
         self._state: State | None = None
         self._reason = ""
-        self._since = self._unix()
+        self._since = self._clock()
+        self._apart = unix() - clock()
         self._wans: dict[str, str] = {}
         self._peer: str | None = None
         self.history: deque[Event] = deque(maxlen=HISTORY)
@@ -82,9 +87,16 @@ class Publisher:
         self._asked_at = self._clock()
         view = self._view()
         state, reason = verdict.judge(view)
-        now = self._unix()
-        since = self._since if state == self._state else now
+        now = self._now()
+        since = self._since if state == self._state else now.clock
         return status.document(view, now, state, reason, since, self.history)
+
+    def _now(self) -> Moment:
+        """Dates hold still while the clock of the day is only trimmed, and move when it is set."""
+        clock, unix = self._clock(), self._unix()
+        if abs(unix - clock - self._apart) > TRIMMED:
+            self._apart = unix - clock
+        return Moment(clock, clock + self._apart)
 
     def connections(self) -> dict[str, Any]:
         view = self._view()
@@ -98,8 +110,7 @@ class Publisher:
 
     def check(self) -> dict[str, Any]:
         view, call = self._examine(), self._bus.call
-        seen = view.snapshot
-        asked = asked_for_check(call, seen.config, seen.facts, agent=True)
+        asked = asked_for_check(call, self._first_takers(), agent=True)
         return {"checks": run_checks(view, call, asked)}
 
     def reload(self) -> dict[str, Any]:
@@ -118,7 +129,7 @@ class Publisher:
         flipped = [n for n, (now, _) in wans.items() if now != self._wans.get(n, "unknown")]
         state, reason = verdict.judge(view)
         if state != self._state:
-            self._since = self._unix()
+            self._since = self._clock()
             # A WAN that comes or goes has a line of its own.
             said = bool(flipped) and {state, self._state} == {"active", "degraded"}
             level = logging.DEBUG if said else logging.INFO
@@ -147,7 +158,7 @@ class Publisher:
     def _tell(
         self, what: str, before: str, after: str, reason: str, level: int = logging.INFO
     ) -> None:
-        self.history.appendleft(Event(self._unix(), what, before, after, reason))
+        self.history.appendleft(Event(self._clock(), what, before, after, reason))
         log.log(
             level,
             "%s: %s%s%s",

@@ -64,6 +64,7 @@ class Snapshots:
             in_use=in_use,
             # Not where an agent before this one has left the LAN redirected.
             recovering=not chosen and observed.lan != "proxy",
+            starting=self.applier.starting(),
             failing=self.applier.retries.failing(),
             sampled=sampled,
             problems=self.daemons.problems,

@@ -22,6 +22,7 @@ from ..core.verdict import (
     judge,
     mode,
     peer_state,
+    starting,
     wan_cause,
     wan_state,
     without_mptcp,
@@ -41,6 +42,8 @@ _STATES: dict[State, Result] = {
     "blocked": "failed",
     "error": "failed",
 }
+
+LATER = "it was started a moment ago: ask again in some seconds"
 
 START, RELOAD = f"service {PACKAGE} start", f"service {PACKAGE} reload"
 
@@ -76,7 +79,10 @@ def _state(view: View) -> Iterator[Row]:
     state, reason = judge(view)
     switch_on = f"uci set {PACKAGE}.globals.enabled='1'; uci commit {PACKAGE}; {RELOAD}"
     off = view.snapshot.config and not view.snapshot.config.globals.enabled
-    yield row("state", _STATES[state], f"{state}: {reason}", switch_on if off else "")
+    result, hint = _STATES[state], switch_on if off else ""
+    if result == "failed" and starting(view):
+        result, hint = "warning", LATER
+    yield row("state", result, f"{state}: {reason}", hint)
 
 
 def _switched_off(view: View) -> bool:
@@ -134,7 +140,11 @@ def _configuration(view: View) -> Iterator[Row]:
     problems = [p for p in view.problems if p.where.startswith(PACKAGE)]
     yield from map(_problem, problems)
     if not problems and view.snapshot.config is None:
-        yield row("configuration", "failed", "not read yet", f"see /etc/config/{PACKAGE} and rpcd")
+        if starting(view):
+            yield row("configuration", "warning", "is being read", LATER)
+        else:
+            hint = f"see /etc/config/{PACKAGE} and rpcd"
+            yield row("configuration", "failed", "not read yet", hint)
     elif not problems:
         yield row("configuration", "ok", f"/etc/config/{PACKAGE} is complete")
 
@@ -151,7 +161,7 @@ def _firewall(view: View) -> Iterator[Row]:
     where = ", ".join(f.backend for f in present) or "nothing"
     # What could not be carried out is a problem, and told as such: this may be on its way.
     result: Result = "ok" if present == planned else "warning"
-    if mode(view) != view.plan.mode:
+    if mode(view) != view.plan.mode and not starting(view):
         result = "failed"
     yield row(
         "redirect",
@@ -196,13 +206,13 @@ def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:
         )
     idle, known = idle_processes(view), view.snapshot.processes is not None
     for process in view.plan.proxies.processes if known else ():
-        runs = process.name not in idle
-        yield row(
-            f"process {process.name}",
-            "ok" if runs else "failed",
-            "runs" if runs else "does not run",
-            "" if runs else f"see the system log; try: {' '.join(process.command)}",
-        )
+        if process.name not in idle:
+            yield row(f"process {process.name}", "ok", "runs")
+        elif starting(view):
+            yield row(f"process {process.name}", "warning", "is being started", LATER)
+        else:
+            hint = f"see the system log; try: {' '.join(process.command)}"
+            yield row(f"process {process.name}", "failed", "does not run", hint)
 
 
 def _peers(view: View) -> Iterator[Row]:

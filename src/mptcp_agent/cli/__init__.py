@@ -140,8 +140,7 @@ def _check(options: argparse.Namespace) -> int:
     if reply is None:
         one_shot = _one_shot(options.socket)
         rows = [row("agent", "warning", "does not run", START)]
-        seen = one_shot.view.snapshot
-        asked = asked_for_check(one_shot.call, seen.config, seen.facts, agent=False)
+        asked = asked_for_check(one_shot.call, one_shot.first_takers(), agent=False)
         reply = {"checks": rows + run_checks(one_shot.view, one_shot.call, asked)}
     reply["checks"] += [row(*r) for r in check_generated(Path(CONFIG_DIRECTORY))]
     _show(options, reply, render.check)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..agent.capabilities import engine_builds, find_builds, find_capabilities, read_config
 from ..agent.machine import Machine, Observation
+from ..agent.other_redirectors import first_takers
 from ..agent.snapshots import process_views
 from ..core.config import Config, uci_files
 from ..core.config.options import Schema, is_address
@@ -88,8 +89,13 @@ class OneShot:
             problems=tuple(problems),
             failures=tuple(p for _, p in seen.problems),
         )
-        machine.close()
         self.view = View(snapshot, plan(snapshot))
+        self._machine = machine
+        machine.close()
+
+    def first_takers(self) -> tuple[str, ...]:
+        """Chains of others that take the LAN's connections before ours would."""
+        return first_takers(self._machine, self.view)
 
     def preview(self) -> tuple[tuple[Change, ...], tuple[Problem, ...]]:
         """What an agent would change: nothing before all daemons have answered."""

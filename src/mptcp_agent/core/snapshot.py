@@ -17,7 +17,7 @@ from .health import Health
 from .network import Facts
 from .problem import Problem
 from .sampled import Sampled
-from .state import Backend, RouterState
+from .state import FEWEST_ENDPOINTS, Backend, RouterState
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Choice:
 @dataclass(frozen=True)
 class Capabilities:
     """What this machine offers: installed engines by name, working firewall back ends (in
-    order of preference) and why the others do not work, and where generated files go."""
+    order of preference) and why the others do not work, where generated files go, and how many
+    endpoints the kernel holds at once."""
 
     builds: Mapping[str, Build] = field(default_factory=dict)
     backends: tuple[Backend, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     directory: str = "/var/etc/mptcp-proxy"
+    endpoints: int = FEWEST_ENDPOINTS
 
     def incomplete(self, config: Config) -> bool:
         """Whether a part was not found that may be found another time."""
@@ -71,6 +73,8 @@ class Snapshot:
     recovering: bool = False
     """The plan before chose no peer, and the LAN is not redirected: it is not led into a tunnel
     before somebody has answered at its other end."""
+    starting: bool = False
+    """The agent, or a proxy process, was started only a moment ago."""
     failing: tuple[Item, ...] = ()
     """What could not be carried out, and waits for another try."""
     sampled: Sampled = field(default_factory=Sampled)

@@ -42,6 +42,9 @@ TABLE_MAIN = 254
 #: Endpoint ids of the agent: one per WAN address. The kernel hands out ids from 1 upwards to
 #: those who do not ask for one, so these stay clear of other people's.
 ENDPOINT_IDS = range(101, 165)
+#: How many endpoints every kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp, 8 through
+#: Linux 7.1. How many this one holds, the kernel is asked.
+FEWEST_ENDPOINTS = 8
 
 Family = Literal[4, 6]
 RouteType = Literal["unicast", "throw", "unreachable"]

@@ -11,33 +11,34 @@ from .network.wans import WanLink
 from .plan.sysctls import BUFFERS, buffer_values
 from .state import Endpoint
 from .verdict import mode, paths, peer_state, wan_cause, wan_state
-from .view import Event, State, View
+from .view import Event, Moment, State, View
 
 Document = dict[str, Any]  # JSON
 
 
 def document(
     view: View,
-    now: float,
+    now: Moment,
     state: State,
     reason: str,
     since: float,
     history: Iterable[Event] = (),
 ) -> Document:
-    """The whole status; ``now`` and ``since`` are Unix times, ``history`` is newest first."""
+    """The whole status; ``since`` is of the clock that never goes back, ``history`` newest first.
+    All times in the document are Unix times."""
     limits, sampled = view.snapshot.observed.limits, view.snapshot.sampled
     counters = {k: v for k, v in sampled.counters if v}
     fallbacks = ("MPCapableFallbackACK", "MPCapableFallbackSYNACK", "MPCapableSYNTXDrop")
     return {
         "version": __version__,
-        "time": round(now, 3),
+        "time": round(now.unix, 3),
         "state": state,
         "reason": reason,
-        "since": round(since, 3),
+        "since": round(now.date(since), 3),
         "engine": _engine(view),
         "client": _client(view),
         "server": _server(view),
-        "wans": [_wan(view, wan) for wan in view.plan.wans],
+        "wans": [_wan(view, wan, now) for wan in view.plan.wans],
         "mptcp": {
             "enabled": view.snapshot.facts.sysctl("net.mptcp.enabled") == "1",
             "limits": {
@@ -56,13 +57,13 @@ def document(
             {"where": p.where, "message": p.message, "hint": p.hint, "severity": p.severity}
             for p in view.problems
         ],
-        "history": [_event(e) for e in history],
+        "history": [_event(e, now) for e in history],
     }
 
 
-def _event(event: Event) -> Document:
+def _event(event: Event, now: Moment) -> Document:
     return {
-        "time": round(event.time, 3),
+        "time": round(now.date(event.time), 3),
         "what": event.what,
         "from": event.before,
         "to": event.after,
@@ -134,9 +135,10 @@ def _server(view: View) -> Document | None:
     }
 
 
-def _wan(view: View, wan: WanLink) -> Document:
+def _wan(view: View, wan: WanLink, now: Moment) -> Document:
     traffic = view.snapshot.sampled.device(wan.device)
     known = paths(view, wan)
+    since = max((p.since for p in known), default=0.0)
     rtts = [p.rtt for p in known if p.rtt is not None and p.state == "up"]
     subflows = dict(view.snapshot.sampled.subflows)
     return {
@@ -153,7 +155,7 @@ def _wan(view: View, wan: WanLink) -> Document:
             "state": wan_state(view, wan),
             "rtt": round(min(rtts), 1) if rtts else None,
             "loss": round(min((p.loss for p in known), default=0.0), 3),
-            "since": round(max((p.since for p in known), default=0.0), 3),
+            "since": round(now.date(since), 3) if since else 0.0,
             "cause": wan_cause(view, wan),
             "paths": [
                 {

@@ -123,6 +123,20 @@ def idle_processes(view: View) -> list[str]:
     return [p.name for p in view.plan.proxies.processes if not view.snapshot.runs(p.name)]
 
 
+def starting(view: View) -> bool:
+    """What is not there yet was started a moment ago, and nothing says that it will not come."""
+    seen, plan = view.snapshot, view.plan
+    if not seen.starting or _first_error(view):
+        return False
+    if seen.config is None or seen.processes is None or idle_processes(view):
+        return True
+    if plan.choice is None:
+        return any(peer_state(view, peer) == "standby" for peer in plan.peers)
+    if seen.config.client is None:
+        return False
+    return not seen.health.redirector or mode(view) != plan.mode
+
+
 def without_mptcp(view: View) -> str:
     """Why the kernel makes no MPTCP connections; "" where it does."""
     enabled = view.snapshot.facts.sysctl("net.mptcp.enabled")

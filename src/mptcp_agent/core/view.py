@@ -26,8 +26,24 @@ class View:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """Now, on the clock that never goes back and on that of the day; both in seconds.
+
+    A router without a battery starts years off and is set right later. So the agent remembers the
+    first alone, and what was is dated by how far apart the two are when somebody asks.
+    """
+
+    clock: float
+    unix: float
+
+    def date(self, clock: float) -> float:
+        """The Unix time of another moment."""
+        return self.unix - self.clock + clock
+
+
+@dataclass(frozen=True)
 class Event:
-    """One change worth telling. ``time`` is Unix time."""
+    """One change worth telling. ``time`` is of the clock that never goes back."""
 
     time: float
     what: str

@@ -71,7 +71,8 @@ class Interventions:
 
     def _end(self, sockets: Iterable[TcpSocket]) -> None:
         """The LAN client hears at once and tries again, over another WAN, instead of waiting
-        for minutes. Best effort: some kernels cannot close another's socket."""
+        for minutes. Best effort: a kernel without CONFIG_INET_DIAG_DESTROY, as stock
+        OpenWrt's is, cannot close another's socket."""
         with contextlib.suppress(AgentError):
             for sock in sockets:
                 self._kernel.destroy(sock)

@@ -34,6 +34,7 @@ class Kernel:
     link_bytes: Callable[[], dict[str, tuple[int, int]]] = counters.link_bytes
     mptcp_counters: Callable[[], dict[str, int]] = counters.mptcp_counters
     watch: Callable[[int], int | None] = processes.watch
+    only_forked: Callable[[int], bool] = processes.only_forked
     listens: Callable[[int], bool] = processes.listens
     listeners: Callable[[int], list[Listener]] = diag.listeners
     owner: Callable[[Listener], str] = processes.owner

@@ -57,7 +57,6 @@ class Monitor:
         restart: Callable[[], None],
         kernel: Kernel = KERNEL,
         clock: Callable[[], float] = time.monotonic,
-        unix: Callable[[], float] = time.time,
     ) -> None:
         self._request = request
         self._kernel = kernel
@@ -65,7 +64,7 @@ class Monitor:
         self._plan = Plan()
         self._processes = ProxyProcesses(lambda: request(Part.SERVICES), self._work, kernel)
         self._ports = Ports(self._work, kernel, clock)
-        self._prober = Prober(request, kernel, clock, unix)
+        self._prober = Prober(request, kernel, clock)
         self._tunnel = Tunnel(
             lambda: self._processes.redirector_listens,
             self._prober.in_doubt,

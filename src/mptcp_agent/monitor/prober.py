@@ -48,19 +48,17 @@ class _Followed:
 
 class Prober:
     """``changed`` is called when a path's state, or who listens, is another than before.
-    ``clock`` gives seconds and never goes back, ``unix`` Unix time."""
+    ``clock`` gives seconds and never goes back."""
 
     def __init__(
         self,
         changed: Callable[[], None],
         kernel: Kernel = KERNEL,
         clock: Callable[[], float] = time.monotonic,
-        unix: Callable[[], float] = time.time,
     ) -> None:
         self._changed = changed
         self._kernel = kernel
         self._clock = clock
-        self._unix = unix
         self._paths: dict[Key, _Followed] = {}
         self._wake = asyncio.Event()
         self.attempts = 0
@@ -102,8 +100,7 @@ class Prober:
     # --- What is known ---------------------------------------------------------------------
 
     def health(self) -> tuple[PathHealth, ...]:
-        """All paths, with times as Unix time."""
-        offset = self._unix() - self._clock()
+        """All paths, with times of the clock."""
         return tuple(
             PathHealth(
                 wan=wan,
@@ -111,7 +108,7 @@ class Prober:
                 state=one.path.state,
                 rtt=None if one.path.rtt is None else one.path.rtt * 1000,
                 loss=one.path.loss,
-                since=one.path.since + offset if one.path.since else 0.0,
+                since=one.path.since,
                 cause=one.path.cause,
             )
             for (wan, address), one in sorted(self._paths.items())

@@ -24,6 +24,20 @@ def watch(pid: int) -> int | None:
         return None
 
 
+def only_forked(pid: int) -> bool:
+    """Whether a process is still a copy of the one that made it, before the program that it is to
+    become runs: both have the same command line, or it is just losing that one (execve(2): empty
+    for a moment, seen on 6.18). False where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        state, parent = status.rpartition(")")[2].split()[:2]
+        own = Path(f"/proc/{pid}/cmdline").read_bytes()
+        of_parent = Path(f"/proc/{parent}/cmdline").read_bytes()
+        return state not in "ZX" and own in (b"", of_parent)
+    except (OSError, ValueError):
+        return False
+
+
 def owner(of: Listener) -> str:
     """Who holds a listening socket, in words, as far as the caller may know: in the agent's jail
     processes of root keep their descriptors to themselves, and the control group that procd puts

@@ -27,13 +27,15 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.epoch = EPOCH
+        """Unix time at 0 on the clock, until somebody sets the time of day."""
         self.spent = 0.0
 
     def __call__(self) -> float:
         return self.now
 
     def unix(self) -> float:
-        return EPOCH + self.now
+        return self.epoch + self.now
 
     def spend(self, seconds: float) -> None:
         """Said inside a call of the worker thread: it takes so long. The loop goes on."""

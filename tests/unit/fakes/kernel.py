@@ -41,6 +41,8 @@ class FakeKernel:
         self.strangers: dict[int, Listener] = {}
         """By port, other programs that listen there."""
         self.processes: set[int] = set()
+        self.only_forked: set[int] = set()
+        """Of processes, those that do not run their program yet."""
         self.tells_ends = True
         """Of processes (pidfd)."""
         self.opened = 0
@@ -72,6 +74,7 @@ class FakeKernel:
             link_bytes=lambda: dict(self.links),
             mptcp_counters=lambda: dict(self.counters),
             watch=self._watch,
+            only_forked=lambda pid: pid in self.only_forked,
             listens=lambda port: port in self.listening or port in self.strangers,
             listeners=self._listeners,
             owner=lambda of: f"program {of.inode}",

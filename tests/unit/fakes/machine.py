@@ -52,6 +52,9 @@ class FakeMachine(Machine):
         self.unreadable: dict[Part, str] = {}
         self.bugs = 0
         self.missing: dict[Backend, str] = {"iptables": "not installed"}
+        self.first: tuple[str, ...] = ()
+        """Chains of another proxy."""
+        self.looked_for_others: list[tuple[str, ...]] = []
         self.seen = (0, 0)
         """What ``redirected`` gives."""
         self.closed = False
@@ -61,6 +64,13 @@ class FakeMachine(Machine):
         self.closed = True
 
     # --- What is ---------------------------------------------------------------------------
+
+    def first_takers(self, devices: Iterable[str]) -> tuple[str, ...]:
+        self.looked_for_others += [tuple(devices)]
+        return self.first
+
+    def most_endpoints(self) -> int:
+        return 8
 
     def backends(self, wanted: str) -> tuple[tuple[Backend, ...], dict[str, str]]:
         missing: dict[str, str] = {}

@@ -12,7 +12,7 @@ from typing import Literal
 
 PACKAGE = "mptcp-proxy"
 
-#: Most WANs the kernel can use at once: MPTCP_PM_ADDR_MAX of net/mptcp/protocol.h.
+#: Most WANs, since kernels before 7.2 hold no more endpoints and make no more subflows.
 MAX_WANS = 8
 
 

@@ -243,7 +243,7 @@ def _wans(reader: _Reader, found: list[tuple[str, dict[str, Any]]]) -> tuple[Wan
             reader.problem(
                 name,
                 "interface",
-                f"more than {MAX_WANS} WANs: the kernel's limit on MPTCP addresses",
+                f"more than {MAX_WANS} WANs",
                 "remove a wan section",
             )
         else:

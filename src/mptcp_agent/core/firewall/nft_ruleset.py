@@ -30,7 +30,7 @@ READBACK = "readback"
 #: The chain that holds the jump rules, by mode. A TCP reset cannot come from a nat chain.
 JUMP_CHAINS = {"proxy": "prerouting", "block": "block"}
 
-# Not "!= unicast": for IPv6 the type comes from a real route lookup (nft_fib_ipv6.c), and a
+# Not "!= unicast": for IPv6 the type comes from a real route lookup (nft_fib_ipv6.c of 6.18), and a
 # router without an IPv6 default route would then never proxy IPv6.
 _OWN = "fib daddr type { local, broadcast, anycast, multicast }"
 
@@ -97,7 +97,8 @@ def _redirect(redirect: Redirect) -> Iterator[str]:
         yield '\tmeta l4proto tcp counter reject with tcp reset comment "refuse"'
     yield "}"
     # This chain also stands, empty, in mode block: the last nat chain to leave would take the
-    # kernel's nat hook along, and running proxied connections would no longer be translated.
+    # kernel's nat hook along, and running proxied connections would no longer be translated (seen
+    # on 6.18).
     yield f"chain prerouting {{ {_NAT}"
     yield from (f"\t{jump}" for jump in _jumps(redirect) if redirect.mode == "proxy")
     yield "}"
@@ -107,8 +108,7 @@ def _redirect(redirect: Redirect) -> Iterator[str]:
         yield "}"
     yield f"chain probe {{ {_PROBE_HOOK}"
     yield (
-        f"\tip saddr {PROBE_SOURCE} ip daddr {PROBE[0]} tcp dport {PROBE[1]} "
-        f"redirect to :{port}"
+        f"\tip saddr {PROBE_SOURCE} ip daddr {PROBE[0]} tcp dport {PROBE[1]} redirect to :{port}"
     )
     yield "}"
     if redirect.strip_mptcp:

@@ -7,8 +7,8 @@ options. Nothing breaks then, the WAN is merely not used, and only these signs t
 
 Fed with the proxied connections at an interval. What is counted of a WAN is forgotten when the
 same thing succeeds there. Only a connection that lives is evidence: once one of its ends has
-closed it the kernel joins no more, while its subflows stand for up to a minute, and the peer may
-have closed one of them.
+closed it the kernel joins no more, while its subflows stand for up to a minute (seen on 6.1, 6.18
+and 7.3), and the peer may have closed one of them.
 """
 
 from __future__ import annotations

@@ -246,8 +246,8 @@ def with_settings(path: Path, settings: Settings, now: float) -> Path:
 def link_lost(path: Path, now: float, why: str) -> Path:
     """The WAN's link went down. When it returns a probe goes ahead of everything else: a modem or
     a switch has its carrier long before it forwards, and the kernel does not repeat a join that
-    no neighbour answered (EHOSTUNREACH). A link that flaps has to prove itself like any path
-    that was down."""
+    no neighbour answered (EHOSTUNREACH; seen on 6.18). A link that flaps has to prove itself like
+    any path that was down."""
     falls = (*(f for f in path.falls if now - f < FLAP_MEMORY), now)
     flapping = sum(1 for f in falls if now - f < FLAPPING_WINDOW) >= FLAPPING_FALLS
     fresh = Path(path.settings, falls=falls, rtt=path.rtt, deviation=path.deviation)

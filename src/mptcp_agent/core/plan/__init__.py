@@ -10,7 +10,7 @@ sysctls    kernel settings
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..config import PACKAGE, Config
@@ -87,7 +87,7 @@ def plan(snapshot: Snapshot) -> Plan:
         facts,
     )
     state = RouterState(
-        endpoints=routing.within_kernel_limit(endpoints),
+        endpoints=routing.within_kernel_limit(endpoints, capabilities.endpoints),
         limits=routing.limits(wans, families),
         routes=routing.routes(wans, around.connected, peers, health, families),
         rules=routing.rules(config, wans, peers),
@@ -103,8 +103,8 @@ def plan(snapshot: Snapshot) -> Plan:
         problems=(
             *problems,
             *engine.problems,
-            *_notes(config, wans, peers, facts, len(endpoints)),
-            *_left_out(config, wans, configured, families),
+            *_notes(config, wans, peers, facts, len(endpoints), capabilities.endpoints),
+            *_left_out(config, wans, configured, families, plain),
             *_unproxied(config, around, facts),
         ),
         wans=wans,
@@ -184,19 +184,27 @@ def _left_out(
     wans: tuple[WanLink, ...],
     configured: Choice | None,
     families: tuple[Family, ...],
+    plain: Collection[int],
 ) -> Iterator[Problem]:
-    """WANs over which the address in use cannot be reached, though another of the peer's can."""
+    """WANs over which the address in use cannot be reached, though another of the peer's can.
+    ``plain``: the families in which the redirector makes plain TCP connections."""
     if not config.client or config.server or not configured:
         return
     for wan in wans:
         others = {a.family for a in wan.addresses} & {family_of(a) for a in configured.peer.address}
         if wan.in_use and not wan_families(wan, families) and others:
             used = configured.address
+            mend = f"see that most WANs have IPv{min(others)}"
+            if others <= set(plain):
+                mend = (
+                    f"this build of the proxy speaks MPTCP over IPv{family_of(used)} only: give "
+                    "the WAN such an address, use a newer build"
+                )
             yield Problem(
                 f"{PACKAGE}.{wan.name}.interface",
                 f"'{wan.section.interface}' has no IPv{family_of(used)} address, and the peer's "
                 f"address in use is {used}: nothing is proxied over this WAN",
-                f"see that most WANs have IPv{min(others)}, or set the role of this one to off",
+                f"{mend}, or set the role of this one to off",
                 severity="warning",
             )
 
@@ -230,6 +238,7 @@ def _notes(
     peers: tuple[PeerAddresses, ...],
     facts: Facts,
     endpoints: int,
+    most_endpoints: int,
 ) -> list[Problem]:
     """What works, but not as somebody meant it."""
     notes: list[Problem] = []
@@ -264,10 +273,10 @@ def _notes(
                 f"'{wan.section.interface}' has no {kind} address, and the peer only has {kind}",
                 "give the peer an address of the family this link has",
             )
-    if endpoints > routing.MAX_ENDPOINTS:
+    if endpoints > most_endpoints:
         note(
             "wan",
-            f"{endpoints} addresses, and the kernel takes {routing.MAX_ENDPOINTS}",
+            f"{endpoints} addresses, and the kernel takes {most_endpoints}",
             "use one address family for the peers, or fewer WANs",
         )
     return notes

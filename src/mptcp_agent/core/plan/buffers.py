@@ -3,9 +3,11 @@
 
 **Receiving** takes a lot from the start. When a WAN dies, what arrives on the others waits
 behind the hole. Once that fills the buffer, the kernel also sets aside the repeated data that
-would fill the hole, and the connection hangs for ever (net/mptcp/protocol.c,
-``mptcp_can_spool_backlog``; seen on 6.18): with the kernel's start of 128 KiB about every sixth
-download did, with 4 MiB none of 250. Less than that does not carry the sum of unequal links
+would fill the hole, and the connection hangs for ever: seen on 6.18, where with the kernel's start
+of 128 KiB about every sixth download did, with 4 MiB none of 250. From 6.19 on the code is another
+and does the same (read, not run: net/mptcp/protocol.c, ``__mptcp_move_skbs_from_subflow`` puts it
+into a backlog, which ``mptcp_can_spool_backlog`` leaves alone while the buffer is full). 6.1, 6.12
+and 7.3 were run with 4 MiB only. Less than that does not carry the sum of unequal links
 either. It delays nothing: a buffer is a limit, and only what waits behind a hole fills it.
 
 **Sending** takes little. What a dead link has lost is sent again behind everything already

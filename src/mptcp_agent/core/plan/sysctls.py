@@ -17,13 +17,21 @@ MPTCP = {
     "net.mptcp.enabled": "1",
     # Our own fail-over looks like a black hole to the kernel (SYNs lost on the dead WAN, then
     # one passes on the other): it would switch MPTCP off for up to an hour (mptcp_net-next 557).
+    # There on 6.12, 6.18 and 7.3, not on 6.1; 6.6 has neither the setting nor the habit (its
+    # mptcp-sysctl.rst).
     "net.mptcp.blackhole_timeout": "0",
-    # With the default of 2 a connection opened while its WAN is dead is plain TCP for life.
+    # With the default of 2 a connection opened while its WAN is dead is plain TCP for life. There
+    # on 6.18 and 7.3. 6.12 gives up after 3 SYNs and has nothing to set; 6.1 had not after 5.
     "net.mptcp.syn_retrans_before_tcp_fallback": "128",
     # Intervals without progress until a subflow counts as stale: 1 shortens the stall from
-    # 445-664 to 336-518 ms where the kernel is alone.
+    # 445-664 to 336-518 ms where the kernel is alone (measured on 6.18; there on 6.1 to 7.3).
     "net.mptcp.stale_loss_cnt": "1",
 }
+
+#: Who looks after the subflows of new connections: the kernel by its endpoints, not a program
+#: (mptcpd) or a BPF one, to whom endpoints mean nothing. By name from Linux 6.15 on, where each of
+#: the two settings sets the other (seen on 6.18); by number since 5.19.
+PATH_MANAGER = {"net.mptcp.path_manager": "kernel", "net.mptcp.pm_type": "0"}
 
 RMEM, WMEM = "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"
 BUFFERS: dict[str, buffers.Wanted] = {RMEM: buffers.receiving, WMEM: buffers.sending}
@@ -38,6 +46,7 @@ def keys(devices: Iterable[str]) -> tuple[str, ...]:
     ]
     return (
         *MPTCP,
+        *PATH_MANAGER,
         *BUFFERS,
         "net/ipv4/conf/all/rp_filter",
         "net/ipv6/conf/all/disable_ipv6",
@@ -53,6 +62,8 @@ def _mptcp(facts: Facts) -> Iterator[Sysctl]:
     for key, value in MPTCP.items():
         if facts.sysctl(key) is not None:
             yield Sysctl(key, value)
+    known = [item for item in PATH_MANAGER.items() if facts.sysctl(item[0]) is not None]
+    yield from (Sysctl(*item) for item in known[:1])
 
 
 def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:

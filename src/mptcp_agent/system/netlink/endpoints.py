@@ -8,6 +8,7 @@ Own messages, because pyroute2's class for them cannot be had without its socket
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import struct
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...core.describe import line
-from ...core.state import ENDPOINT_IDS, Endpoint, EndpointFlag, Limits, family
+from ...core.state import ENDPOINT_IDS, FEWEST_ENDPOINTS, Endpoint, EndpointFlag, Limits, family
 from ...errors import KernelError
 from .framing import attribute, attributes, device
 from .path_manager import (
@@ -37,8 +38,8 @@ _FLAGS: dict[EndpointFlag, int] = {"signal": 1, "subflow": 2, "backup": 4}
 _IMPLICIT = 1 << 4
 
 #: The kernel refuses an address that exists (EEXIST), or exists as an implicit one while an
-#: id is asked for (EINVAL), or is the ninth (ERANGE); net/mptcp/pm_kernel.c
-#: mptcp_pm_nl_append_new_local_addr().
+#: id is asked for (EINVAL), or is one more than it holds (ERANGE); net/mptcp/pm_kernel.c (before
+#: Linux 6.15 pm_netlink.c), mptcp_pm_nl_append_new_local_addr(). Seen on 6.18.
 _TAKEN = (errno.EEXIST, errno.EINVAL, errno.ERANGE)
 
 
@@ -76,7 +77,26 @@ class PathManager:
     def set_limits(self, limits: Limits) -> None:
         subflows = attribute(_ATTR_SUBFLOWS, struct.pack("=I", limits.subflows))
         accepted = attribute(_ATTR_RCV_ADD_ADDRS, struct.pack("=I", limits.add_addr_accepted))
-        self._request(f"{line(limits)} (each may be 0 to 8)", SET_LIMITS, subflows + accepted)
+        self._request(line(limits), SET_LIMITS, subflows + accepted)
+
+    def most(self) -> int:
+        """How many endpoints the kernel holds at once, and the most that each limit may be.
+
+        Asked for by limits that no kernel takes. It refuses both before it sets either, with the
+        number that it would take: 8 through Linux 7.1, 64 from 7.2 on (net/mptcp/pm_kernel.c,
+        parse_limit(); 8 seen on 6.18, 64 endpoints on 7.3, the message of 64 read only). Before
+        6.15 the number was not told, and was 8.
+        """
+        absurd = 1 << 20
+        try:
+            self.set_limits(Limits(absurd, absurd))
+        except KernelError as error:
+            refusal = error.__cause__
+            if not isinstance(refusal, OSError) or refusal.errno != errno.EINVAL:
+                raise
+            said = re.search(r"\((\d+)\)$", refusal.strerror or "")
+            return int(said[1]) if said else FEWEST_ENDPOINTS
+        raise KernelError("the kernel has no greatest number of MPTCP endpoints")
 
     def add(self, endpoint: Endpoint) -> None:
         """Add the endpoint; whoever else has its address or its id makes way.
@@ -87,7 +107,7 @@ class PathManager:
         for entry in self._entries():
             if entry.endpoint == endpoint and not entry.implicit:
                 return
-            # The kernel would accept a second endpoint under the same id.
+            # Refused with EBUSY (6.12, 7.3; in other words on 6.1).
             if endpoint.id == entry.endpoint.id or endpoint.address == entry.endpoint.address:
                 self._delete(entry.endpoint)
         try:
@@ -101,12 +121,12 @@ class PathManager:
             + attribute(_ADDR_IF_IDX, struct.pack("=i", index)),
         )
         if self._request(line(endpoint), ADD_ADDRESS, request, fine=_TAKEN) is None:
-            # One came back in between, or those of addresses long gone fill all eight places.
+            # One came back in between, or those of addresses long gone fill all places.
             self.forget_implicit()
             self._request(line(endpoint), ADD_ADDRESS, request)
 
     def forget_implicit(self) -> None:
-        """Remove the kernel's own endpoints, which it never does itself."""
+        """Remove the kernel's own endpoints, which it never does itself (seen on 6.18 and 7.3)."""
         for entry in self._entries():
             if entry.implicit:
                 self._delete(entry.endpoint)
@@ -114,7 +134,8 @@ class PathManager:
     def remove(self, endpoint: Endpoint) -> None:
         """Remove the endpoint; fine where it is gone, or its id is somebody else's by now.
 
-        Its subflows close, and the peer is told over another one (REMOVE_ADDR).
+        Its subflows close, and the peer is told over another one (REMOVE_ADDR). One that is added
+        again later is joined again, the initial subflow's too (seen on 6.1, 6.18 and 7.3).
         """
         for entry in self._entries():
             found = entry.endpoint

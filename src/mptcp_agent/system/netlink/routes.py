@@ -48,7 +48,8 @@ _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
 #: What was to be removed is not there, or went with its device.
 _GONE = (errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
-#: What the kernel answers to a gateway outside the networks of the device (IPv4, IPv6).
+#: What the kernel answers to a gateway outside the networks of the device (IPv4, IPv6; seen on
+#: 6.18).
 _OFF_LINK = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL)
 
 

@@ -69,6 +69,6 @@ return baseclass.extend({
 	YES: [ '1', 'on', 'true', 'yes', 'enabled' ],
 	NO: [ '0', 'off', 'false', 'no', 'disabled' ],
 
-	/* Most wan sections: what the kernel can use at once */
+	/* Most wan sections */
 	MAX_WANS: 8
 });
