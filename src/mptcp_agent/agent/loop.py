@@ -310,6 +310,7 @@ class Agent:
             self._configuration.capabilities,
             self._configured_choice,
             chosen=self._view.plan.choice is not None,
+            carried=self._view.plan.carried,
         )
         return View(snapshot, plan(snapshot) if self._known() else Plan())
 

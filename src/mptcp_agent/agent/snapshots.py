@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from ..core.carried import Carried
 from ..core.config import Config
 from ..core.health import mptcp_blocked
 from ..core.problem import Problem
@@ -44,9 +45,10 @@ class Snapshots:
         capabilities: Capabilities,
         in_use: Choice | None,
         chosen: bool,
+        carried: tuple[Carried, ...] | None,
     ) -> Snapshot:
         """``seen`` is what was read of kernel and files; ``chosen``: the plan before chose a
-        peer."""
+        peer; ``carried``: what it left as an agent before this one had started it."""
         sampled = self.sampler.sampled
         observed = replace(seen.state, processes=self.daemons.instances)
         running = self.daemons.running
@@ -62,6 +64,7 @@ class Snapshots:
             observed=observed,
             processes=None if running is None else process_views(running),
             in_use=in_use,
+            carried=carried,
             # Not where an agent before this one has left the LAN redirected.
             recovering=not chosen and observed.lan != "proxy",
             starting=self.applier.starting(),
