@@ -387,6 +387,7 @@ test('Reload asks the agent to look again, and the page does too', async t => {
 	assert.ok(w.calls.includes('reload'));
 	await page.getByText('read and looked at again').waitFor();
 	await refresh(page, w);
+	await refresh(page, w);
 	await eventually(async () => assert.equal(await page.getByText('read and looked at again').count(), 0));
 });
 

@@ -123,13 +123,15 @@ return view.extend({
 		});
 	},
 
-	/* Said until the next refresh: a button that shows nothing is pressed again */
+	/* Said for a moment: a button that shows nothing is pressed again */
 	handleReload() {
 		return agent.reload().then(() => {
 			this.looked = true;
 
+			window.setTimeout(() => { this.looked = false }, INTERVAL * 1000);
+
 			return this.refresh();
-		}).finally(() => { this.looked = false });
+		});
 	},
 
 	/* It has to read its program first; the next refresh will find it */
