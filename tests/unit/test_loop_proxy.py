@@ -149,3 +149,23 @@ def test_what_the_trials_did_to_the_counters_is_not_counted() -> None:
         assert router.status()["mptcp"]["counters"] == {"MPCapableFallbackACK": 1}
 
     living(work, start=False)
+
+
+# --- Another version ---------------------------------------------------------------------------
+
+
+def test_an_upgrade_leaves_a_proxy_in_its_old_form_until_nobody_uses_it() -> None:
+    async def work(router: Router) -> None:
+        await router.becomes("active")
+        router.kernel.links = {"eth1": (0, 0), "eth2": (0, 0)}
+        used = router.kernel.opens("10.1.1.78", FIRST)
+        pids = dict(router.procd.pids)
+        await router.restart(form={"log": "another version's"})
+        await asyncio.sleep(60)
+        assert router.procd.pids == pids and router.jumps
+        assert "runs on as the version" in router.problems["mptcp-proxy.client"]
+        router.kernel.closes(used)
+        await until(lambda: router.procd.pids != pids)
+        await until(lambda: not router.problems)
+
+    living(work)

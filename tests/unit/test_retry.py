@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mptcp_agent.agent.retry import FIRST, LONGEST, STICK, Retries
 from mptcp_agent.core.describe import log_line
 from mptcp_agent.core.diff import Change
-from mptcp_agent.core.state import File, Sysctl
+from mptcp_agent.core.state import File, Process, Sysctl
 
 A = Change("set", Sysctl("net.a", "1"))
 B = Change("set", Sysctl("net.b", "1"))
@@ -141,3 +141,16 @@ def test_whatever_happens_only_wanted_changes_are_due_and_none_is_lost(
         clock.now += passes
     clock.now += LONGEST
     assert set(retries.due([A, B])) == {A, B}
+
+
+def test_a_process_that_is_ending_is_no_trouble() -> None:
+    """procd lists an instance that was taken out until its process has ended."""
+    clock, retries = started()
+    gone = Change("remove", Process("client", ("sing-box",)))
+    assert retries.due([gone]) == (gone,)
+    retries.note([gone], {})
+    clock.now += STICK / 2
+    assert retries.due([gone]) == ()
+    assert not retries.problems()
+    clock.now += STICK
+    assert retries.due([gone]) == (gone,)  # it has not ended: procd is asked again

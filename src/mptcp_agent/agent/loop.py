@@ -309,7 +309,7 @@ class Agent:
             config,
             self._configuration.capabilities,
             self._configured_choice,
-            chosen=self._view.plan.choice is not None,
+            before=self._view.plan,
         )
         return View(snapshot, plan(snapshot) if self._known() else Plan())
 

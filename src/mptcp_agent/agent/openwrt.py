@@ -99,10 +99,11 @@ class Daemons:
 
     def ask(self, parts: Iterable[Part]) -> None:
         """Ask for these parts."""
-        for part, where, question in (
-            (Part.CONFIG, "uci", self._ask_uci),
-            (Part.INTERFACES, "netifd", self._ask_netifd),
-            (Part.SERVICES, "procd", self._ask_procd),
+        for part, where, question, hint in (
+            # Alone of the three it does not come back to the bus by itself after ubusd was killed.
+            (Part.CONFIG, "uci", self._ask_uci, "service rpcd restart"),
+            (Part.INTERFACES, "netifd", self._ask_netifd, "service network restart"),
+            (Part.SERVICES, "procd", self._ask_procd, ""),
         ):
             if part in parts and self.bus.connected:
                 try:
@@ -111,7 +112,7 @@ class Daemons:
                 except ConfigError as error:
                     self._silent[part] = uci_files.unreadable(error.package, error.complaint)
                 except AgentError as error:
-                    self._silent[part] = Problem(where, str(error))
+                    self._silent[part] = Problem(where, str(error), hint)
 
     def _ask_uci(self) -> None:
         self._files = uci.stamp(_FILES)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..core.describe import label, log_line
 from ..core.diff import Change, Item
 from ..core.problem import Problem
+from ..core.state import Process
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Retries:
         for change in changes:
             key = log_line(change)
             if key in self._done:
+                if change.action == "remove" and isinstance(change.item, Process):
+                    continue  # it is ending, and procd lists it until it has
                 del self._done[key]
                 self._later(
                     change,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..core.config import Config
 from ..core.health import mptcp_blocked
+from ..core.plan import Plan
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities, Choice, ProcessView, Snapshot
 from ..monitor.hostnames import Names
@@ -43,10 +44,9 @@ class Snapshots:
         config: Config | None,
         capabilities: Capabilities,
         in_use: Choice | None,
-        chosen: bool,
+        before: Plan,
     ) -> Snapshot:
-        """``seen`` is what was read of kernel and files; ``chosen``: the plan before chose a
-        peer."""
+        """``seen`` is what was read of kernel and files; ``before`` the plan before this one."""
         sampled = self.sampler.sampled
         observed = replace(seen.state, processes=self.daemons.instances)
         running = self.daemons.running
@@ -62,8 +62,9 @@ class Snapshots:
             observed=observed,
             processes=None if running is None else process_views(running),
             in_use=in_use,
+            carried=before.carried,
             # Not where an agent before this one has left the LAN redirected.
-            recovering=not chosen and observed.lan != "proxy",
+            recovering=before.choice is None and observed.lan != "proxy",
             starting=self.applier.starting(),
             failing=self.applier.retries.failing(),
             sampled=sampled,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..engines import Build
+from .carried import Carried
 from .config import Config, Peer
 from .diff import Item
 from .health import Health
@@ -70,6 +71,9 @@ class Snapshot:
     """None: procd has not answered yet, and nobody knows what runs."""
     in_use: Choice | None = None
     """What the redirector was told last; None: by an agent before this one, or nothing."""
+    carried: tuple[Carried, ...] | None = None
+    """Proxies that the plan before left as an agent before this one had started them; None: there
+    was no plan before that knew what runs."""
     recovering: bool = False
     """The plan before chose no peer, and the LAN is not redirected: it is not led into a tunnel
     before somebody has answered at its other end."""
@@ -82,6 +86,15 @@ class Snapshot:
     """What is wrong with the configuration, and who does not answer."""
     failures: tuple[Problem, ...] = ()
     """What could not be read or carried out, and what traffic showed."""
+
+    @property
+    def used(self) -> bool:
+        """Whether connections are proxied, as far as is known."""
+        sampled = self.sampled
+        known = bool(sampled.devices)
+        return not (known and self.health.idle) or bool(
+            sampled.connections or sampled.server_connections
+        )
 
     def runs(self, name: str) -> bool:
         """Whether a proxy process (client, server) runs."""

@@ -174,6 +174,7 @@ test('a login that may not read the settings is told so', async t => {
 	const page = await shown(t, usual({ uciDenied: true }));
 
 	await page.getByText('The settings cannot be read').waitFor();
+	assert.equal(await page.locator('.cbi-page-actions button').count(), 0, 'nothing is there to be saved');
 });
 
 test('a phone, in the dark', async t => {

@@ -74,6 +74,12 @@ function answer(world, object, method, args) {
 	if (object == 'luci.mptcp_proxy')
 		return agent(world, method);
 
+	if (object == 'file' && method == 'exec') {
+		world.calls.push(`exec ${args.command} ${args.params.join(' ')}`);
+
+		return { result: [ 0, world.exec ?? { code: 0 } ] };
+	}
+
 	if (object == 'network.interface' && method == 'dump')
 		return { result: [ 0, { interface: structuredClone(world.interfaces) } ] };
 

@@ -29,7 +29,9 @@ test('each state has its word, its colour and its reason', async t => {
 		await refresh(page, w);
 		await eventually(async () => assert.equal(await pill(page).innerText(), words[state]));
 		assert.match(await pill(page).getAttribute('class'), new RegExp(`mptcp-${tones[state]}\\b`));
-		assert.equal(await page.locator('.mptcp-reason').innerText(), r.STATES[state]);
+		/* that it is switched off stands in the pill already */
+		assert.equal(await page.locator('.mptcp-reason').innerText(),
+			state == 'disabled' ? 'The router is as if the package were not installed.' : r.STATES[state]);
 	}
 });
 
@@ -53,6 +55,21 @@ test('the agent is not running, and comes back', async t => {
 	Object.assign(w, usual(), { calls: w.calls });
 	await refresh(page, w);
 	await eventually(async () => assert.equal(await pill(page).innerText(), 'Active'));
+});
+
+test('an agent that is not running can be started', async t => {
+	const w = usual({ status: 'absent', connections: 'absent', exec: { code: 1, stderr: 'no such jail' } });
+	const page = await shown(t, w);
+	const start = page.getByRole('button', { name: 'Start', exact: true });
+
+	await start.click();
+	await eventually(() => assert.ok(w.calls.includes('exec /etc/init.d/mptcp-proxy start')));
+	await page.getByText('does not start: no such jail').waitFor();
+
+	Object.assign(w, usual(), { calls: w.calls, exec: { code: 0 } });
+	await start.click();
+	await eventually(async () => assert.equal(await pill(page).innerText(), 'Active'));
+	assert.equal(await start.count(), 0);
 });
 
 test('the agent gives no answer: said at once enough, and not asked again and again', async t => {
@@ -117,6 +134,7 @@ test('a WAN that is down says why, and since when comes second', async t => {
 	const page = await shown(t, usual({ status: r.inState('degraded') }));
 
 	assert.match(await text(page, '[data-wan="wan2"]'), /Down[\s\S]*3 probes lost[\s\S]*–/);
+	assert.match(await text(page, '[data-wan="wan2"]'), /Share\s*–/);
 });
 
 test('several paths of a WAN are told apart', async t => {
@@ -131,6 +149,7 @@ test('no WAN is up', async t => {
 
 	assert.equal(count(await text(page, '.mptcp-cards'), 'Not connected'), 2);
 	assert.equal(count(await text(page, '.mptcp-cards'), 'no carrier'), 2);
+	assert.doesNotMatch(await text(page, '.mptcp-cards'), /%/);
 	assert.match(await text(page, '[data-key="Connections"]'), /No connections/);
 	await screenshot(page, 'status-no-wan');
 });
@@ -217,7 +236,7 @@ test('a refresh moves nothing, and keeps what is focused, selected and open', as
 
 	await page.locator('summary').first().click();
 	await page.locator('[data-token]').first().click();
-	await page.locator('[data-token]').nth(1).focus();
+	await page.locator('[data-token] button').nth(1).focus();
 	await page.evaluate(() => {
 		for (const node of document.querySelectorAll('.mptcp-card, .mptcp-banner, svg, [data-connection], .mptcp-subflows, details, h3'))
 			node.marked = true;
@@ -238,7 +257,7 @@ test('a refresh moves nothing, and keeps what is focused, selected and open', as
 
 	assert.deepEqual(await boxes(), before);
 	assert.equal(await page.evaluate(() => [ ...document.querySelectorAll('.mptcp-card, .mptcp-banner, [data-connection], .mptcp-subflows, details, h3') ].every(node => node.marked)), true);
-	assert.equal(await page.evaluate(() => document.activeElement.getAttribute('data-token')), '0badc0d1');
+	assert.equal(await page.evaluate(() => document.activeElement.closest('[data-token]')?.getAttribute('data-token')), '0badc0d1');
 	assert.equal(await page.evaluate(() => getSelection().toString()), r.status().reason);
 	assert.equal(await page.locator('details').first().evaluate(node => node.open), true);
 	assert.equal(await page.locator('.mptcp-subflows').count(), 1);
@@ -277,7 +296,8 @@ test('the connection table sorts by a click, and unfolds the subflows', async t 
 	for (const part of [ 'wan1', 'wan2', '10.2.2.2:42002', '10.2.2.70:8388', 'ESTABLISHED', '25 ms', '48', '977 KiB' ])
 		assert.ok(subflows.includes(part), part);
 
-	await page.locator('[data-token="0badc0d2"]').click();
+	/* by keyboard too */
+	await page.locator('[data-token="0badc0d2"] button').press('Enter');
 	assert.equal(await page.locator('.mptcp-subflows').count(), 0);
 });
 
@@ -365,6 +385,10 @@ test('Reload asks the agent to look again, and the page does too', async t => {
 	await page.getByRole('button', { name: 'Reload' }).click();
 	await eventually(async () => assert.equal(await pill(page).innerText(), 'Degraded'));
 	assert.ok(w.calls.includes('reload'));
+	await page.getByText('read and looked at again').waitFor();
+	await refresh(page, w);
+	await refresh(page, w);
+	await eventually(async () => assert.equal(await page.getByText('read and looked at again').count(), 0));
 });
 
 test('who may only look has no Reload', { skip: REAL && 'needs a login with fewer rights' }, async t => {

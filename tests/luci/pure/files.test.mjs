@@ -20,7 +20,11 @@ test('the rights are the least: looking, and for those who may change things the
 	assert.deepEqual(acl, { 'luci-app-mptcp-proxy': {
 		description: 'See and configure the MPTCP proxy',
 		read: { ubus: { 'luci.mptcp_proxy': [ 'status', 'connections', 'check', 'plan' ] } },
-		write: { ubus: { 'luci.mptcp_proxy': [ 'reload' ] }, uci: { 'mptcp-proxy': [ 'read', 'write' ] } }
+		write: {
+			file: { '/etc/init.d/mptcp-proxy start': [ 'exec' ] },
+			ubus: { file: [ 'exec' ], 'luci.mptcp_proxy': [ 'reload' ] },
+			uci: { 'mptcp-proxy': [ 'read', 'write' ] }
+		}
 	} });
 });
 

@@ -42,7 +42,8 @@ test('what is above the scale is cut off', () => assert.equal(
 test('shares of both directions, none without traffic', () => {
 	const wan = (rx, tx) => ({ rates: { rx, tx } });
 
-	assert.deepEqual(graph.shares([ wan([ 30 ], [ 0 ]), wan([ 5 ], [ 5 ]) ]), [ 0.75, 0.25 ]);
+	assert.deepEqual(graph.shares([ wan([ 30e6 ], [ 0 ]), wan([ 5e6 ], [ 5e6 ]) ]), [ 0.75, 0.25 ]);
+	assert.deepEqual(graph.shares([ wan([ 3000, 0 ], [ 2000, 0 ]), wan([ 900, 0 ], [ 0, 0 ]) ]), [ null, null ], 'probes alone');
 	assert.deepEqual(graph.shares([ wan([ 0 ], []) ]), [ null ]);
 	assert.deepEqual(graph.shares([]), []);
 });

@@ -180,6 +180,10 @@ return baseclass.extend({
 		};
 	},
 
+	addNotification(title, children, ...classes) {
+		document.getElementById('view').prepend(E('div', { 'class': `alert-message ${classes.join(' ')}` }, [ title ? E('h4', [ title ]) : '', children ]));
+	},
+
 	showModal(title, children, ...classes) {
 		const dialog = overlay().firstChild;
 

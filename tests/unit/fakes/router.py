@@ -14,9 +14,10 @@ In simulated time, of course.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,18 @@ class Router:
         signal.raise_signal(signal.SIGTERM)
         await self.running
 
-    async def restart(self) -> None:
-        """As the init script does; the next one starts with an empty journal."""
+    async def restart(self, form: Mapping[str, object] | None = None) -> None:
+        """As the init script does; the next one starts with an empty journal. The proxies' files
+        are in the ``form`` of another version, with these members instead of ours."""
         self.handover.touch()
         await self.stop()
+        if form:
+            files = self.machine.state.files
+            other = (replace(f, content=json.dumps(json.loads(f.content) | form)) for f in files)
+            self.machine.state = replace(self.machine.state, files=tuple(other))
+            for instances in self.procd.services.values():
+                for instance in instances.values():
+                    instance["data"] = {**instance["data"], "digest": "another version's"}
         self.journal.clear()
         self.bus.sent.clear()
         self.start()

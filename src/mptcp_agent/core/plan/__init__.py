@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from .. import carried
+from ..carried import Carried
 from ..config import PACKAGE, Config
 from ..network import MAIN_LIMIT, Facts
 from ..network.topology import Topology
@@ -49,6 +51,8 @@ class Plan:
     """What the redirector is told; the choice, or the last one while there is none."""
     mode: Mode = "bypass"
     proxies: Proxies = field(default_factory=Proxies)
+    carried: tuple[Carried, ...] | None = None
+    """Proxies that stay in the form in which an agent before this one has started them."""
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -65,12 +69,15 @@ def plan(snapshot: Snapshot) -> Plan:
     in_use, running = snapshot.in_use, observed.processes
     builds = as_running(config, facts, peers, in_use, builds, directory, running)
     if in_use is None:
-        in_use = running_choice(config, facts, peers, builds, directory, running)
+        files = observed.files
+        in_use = running_choice(config, facts, peers, builds, directory, running, files)
     peers = with_address_in_use(peers, in_use, facts, health)
     plain = plain_families(config, builds)
     choice = choose(peers, wans, health, in_use, snapshot.recovering, plain)
     configured = choice or _fallback(peers, in_use)
     engine = proxies(config, facts, configured, builds, directory).without(health.taken, config)
+    carry = _carried(snapshot, engine)
+    engine = engine.carrying(carry or ())
     backend, problems = _backend(config, capabilities)
     processes = _processes(snapshot, engine, fenced=backend is not None)
     around = surroundings(config, facts, observed.rules)
@@ -106,6 +113,7 @@ def plan(snapshot: Snapshot) -> Plan:
             *_notes(config, wans, peers, facts, len(endpoints), capabilities.endpoints),
             *_left_out(config, wans, configured, families, plain),
             *_unproxied(config, around, facts),
+            *_old_form(carry or ()),
         ),
         wans=wans,
         peers=peers,
@@ -113,7 +121,34 @@ def plan(snapshot: Snapshot) -> Plan:
         configured=configured,
         mode=mode,
         proxies=engine,
+        carried=carry,
     )
+
+
+def _carried(snapshot: Snapshot, engine: Proxies) -> tuple[Carried, ...] | None:
+    """The running proxies that are left as they are, though another form of them is wanted; None
+    as long as procd has not said what runs."""
+    if snapshot.processes is None:
+        return snapshot.carried
+    seen = snapshot.observed
+    runs = tuple(p for p in seen.processes if snapshot.runs(p.name))
+    if snapshot.carried is None:
+        return carried.carried(engine.processes, engine.files, runs, seen.files)
+    if not snapshot.used:
+        return ()
+    return carried.still(snapshot.carried, engine.processes, runs)
+
+
+def _old_form(carry: Iterable[Carried]) -> Iterator[Problem]:
+    for each in carry:
+        yield Problem(
+            f"{PACKAGE}.{each.wanted.name}",
+            f"the proxy {each.wanted.name} carries connections, and runs on as the version of "
+            "mptcp-agent before this one has started it",
+            "nothing: it is started anew when it has none (at once, ending them: "
+            "service mptcp-proxy stop; service mptcp-proxy start)",
+            severity="warning",
+        )
 
 
 def _processes(snapshot: Snapshot, engine: Proxies, fenced: bool) -> tuple[Process, ...]:

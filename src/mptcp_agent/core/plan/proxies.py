@@ -19,6 +19,7 @@ from ...engines import (
     choose,
 )
 from ...errors import EngineError
+from ..carried import Carried, in_place, same_job
 from ..config import PACKAGE, Config
 from ..diff import Item
 from ..health.ports import Taken
@@ -39,6 +40,11 @@ class Proxies:
     files: tuple[File, ...] = ()
     strip_mptcp: bool = False
     problems: tuple[Problem, ...] = ()
+
+    def carrying(self, carried: Iterable[Carried]) -> Proxies:
+        """With processes that run in another form left as they are."""
+        processes, files = in_place(carried, self.processes, self.files)
+        return replace(self, processes=processes, files=files)
 
     def without(self, taken: Iterable[Taken], config: Config) -> Proxies:
         """Not started where somebody else has the port: it would end at once, for ever."""
@@ -120,10 +126,15 @@ def running_choice(
     builds: Mapping[str, Build],
     directory: str,
     running: Iterable[Process],
+    files: Iterable[File] = (),
 ) -> Choice | None:
     """The choice a running redirector was configured for by an agent before this one: it stays,
-    or a restarted agent would end its connections. None where there is none."""
-    digests = {p.digest for p in running if p.name == "client"}
+    or a restarted agent would end its connections. None where there is none. ``files`` are those
+    that were found."""
+    clients = [p for p in running if p.name == "client"]
+    digests = {p.digest for p in clients}
+    paths = {p.config_path for p in clients}
+    contents = [(f.path, f.content) for f in files if f.path in paths]
     for choice in (
         Choice(p.peer, a)
         for p in (peers if digests else ())
@@ -131,6 +142,9 @@ def running_choice(
     ):
         found = proxies(config, facts, choice, builds, directory)
         if any(p.name == "client" and p.digest in digests for p in found.processes):
+            return choice
+        alike = ((f, c) for f in found.files for path, c in contents if f.path == path)
+        if any(same_job(file.content, content) for file, content in alike):
             return choice
     return None
 

@@ -60,7 +60,11 @@ function patient(call) {
 	};
 }
 
+/* The one program that whoever may write the settings may run */
+const exec = rpc.declare({ object: 'file', method: 'exec', params: [ 'command', 'params' ], nobatch: true });
+
 return baseclass.extend({
+	start: patient(() => exec('/etc/init.d/mptcp-proxy', [ 'start' ])),
 	status: patient(declare('status')),
 	connections: patient(declare('connections')),
 	check: patient(declare('check')),

@@ -101,6 +101,10 @@ class Table {
 	}
 
 	handleFold(ev) {
+		/* an address is being marked, to be copied */
+		if (String(window.getSelection() ?? '') != '')
+			return;
+
 		const token = ev.currentTarget.getAttribute('data-token');
 
 		if (!this.open.delete(token))
@@ -128,13 +132,14 @@ class Table {
 		const peer = c.peer ?? _('a client');
 		const cells = [
 			[ c.subflows.length ? E('button', {
-				'class': 'mptcp-plain', 'data-token': token, 'aria-expanded': String(open),
-				'title': _('Show the subflows'), 'click': ev => this.handleFold(ev)
+				'class': 'mptcp-plain', 'aria-expanded': String(open), 'title': _('Show the subflows')
 			}, [ open ? '▾ ' : '▸ ', peer ]) : peer ],
 			[ c.local ], [ c.remote ], subflowCell(c, colours),
 			[ format.size(c.rx_bytes) ], [ format.size(c.tx_bytes) ]
 		];
-		const row = E('tr', { 'class': 'tr', 'data-key': token, 'data-connection': token }, cells.map((cell, i) =>
+		/* the button is for the keyboard: its click comes up to the row */
+		const folds = c.subflows.length ? { 'data-token': token, 'click': ev => this.handleFold(ev) } : {};
+		const row = E('tr', { 'class': 'tr', 'data-key': token, 'data-connection': token, ...folds }, cells.map((cell, i) =>
 			E('td', { 'class': `td mptcp-col-${COLUMNS[i][0]}`, 'data-title': COLUMNS[i][1] }, cell)));
 
 		return open ? [ row, E('tr', { 'class': 'tr mptcp-fold', 'data-key': `fold ${token}` }, [

@@ -75,13 +75,17 @@ function polygon(layer, room, scale, width, height) {
 	return [ ...top, ...bottom ].join(' ');
 }
 
+/* Less than this on average, bit/s, is probes: their shares say nothing */
+const LEAST_SHARED = 50e3;
+
 /* How much of all traffic of the window each WAN carried, 0…1; null while there was none */
 function shares(wans) {
 	const sum = values => values.reduce((a, b) => a + Math.max(0, b), 0);
 	const carried = wans.map(wan => sum(wan.rates.rx) + sum(wan.rates.tx));
 	const all = sum(carried);
+	const samples = Math.max(1, ...wans.map(wan => wan.rates.rx.length));
 
-	return carried.map(value => all > 0 ? value / all : null);
+	return carried.map(value => all / samples > LEAST_SHARED ? value / all : null);
 }
 
 /* ---- the picture and its table ------------------------------------------------------------ */

@@ -47,8 +47,10 @@ function roundTrips(wan) {
 	}, [ `${path.address}: ${path.state == 'down' ? _('down') : format.roundTrip(path.rtt)}` ]));
 }
 
-function card(wan, i, share, now) {
+function card(wan, i, carried, now) {
 	const word = words.wan(wan);
+	const works = word.tone != 'bad';
+	const share = works ? carried : null;
 
 	return E('div', { 'class': 'mptcp-card', 'data-key': wan.name, 'data-wan': wan.name }, [
 		E('div', { 'class': 'mptcp-head' }, [
@@ -58,12 +60,12 @@ function card(wan, i, share, now) {
 		]),
 		E('p', { 'class': 'mptcp-why' }, [
 			word.reason || (wan.health.since > 0 && wan.role != 'off'
-				? _('for %s').format(format.duration(now - wan.health.since)) : '')
+				? _('unchanged for %s').format(format.duration(now - wan.health.since)) : '')
 		]),
 		lines([
 			[ _('Address'), addresses(wan) ],
 			[ _('Round trip'), roundTrips(wan) ],
-			[ _('Loss'), wan.health.paths.length ? format.percent(wan.health.loss) : format.NOTHING ],
+			[ _('Loss'), (wan.up && wan.health.paths.length) ? format.percent(wan.health.loss) : format.NOTHING ],
 			[ _('Endpoint'), endpoints(wan) ],
 			[ _('Subflows'), String(wan.subflows) ],
 			[ _('Share'), format.percent(share) ]

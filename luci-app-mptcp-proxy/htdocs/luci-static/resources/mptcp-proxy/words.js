@@ -19,7 +19,7 @@ const STATES = {
 const TROUBLES = {
 	absent: {
 		label: _('Not running'), tone: 'bad',
-		reason: _('The agent is not running. Start it under System → Startup, or see the system log for why it stopped.')
+		reason: _('The agent is not running. After a stop the LAN goes out directly; after a crash what was set up stays as it is. The system log says why it ended.')
 	},
 	silent: {
 		label: _('No answer'), tone: 'bad',

@@ -131,8 +131,12 @@ return view.extend({
 	},
 
 	render([ loaded, dump, answer ]) {
-		if (!loaded)
+		if (!loaded) {
+			/* no buttons: nothing is there to be saved */
+			Object.assign(this, { handleSaveApply: null, handleSave: null, handleReset: null });
+
 			return E('div', { 'class': 'alert-message warning' }, [ _('The settings cannot be read: this login may only look at the status, or the file /etc/config/mptcp-proxy is missing.') ]);
+		}
 
 		const lan = [].concat(options.theOne(configured(), 'client')?.lan ?? options.rule('client', 'lan').default);
 		const networks = setup.candidates(dump, lan);

@@ -76,10 +76,14 @@ return view.extend({
 	},
 
 	render([ loaded, answer ]) {
-		if (!loaded)
+		if (!loaded) {
+			/* no buttons: nothing is there to be saved */
+			Object.assign(this, { handleSaveApply: null, handleSave: null, handleReset: null });
+
 			return E('div', { 'class': 'alert-message warning' }, [
 				_('The settings cannot be read: this login may only look at the status, or the file /etc/config/mptcp-proxy is missing.')
 			]);
+		}
 
 		const chosen = uci.sections(CONFIG, 'globals')[0]?.engine;
 		const engine = answer.reply?.engine?.name ?? chosen;

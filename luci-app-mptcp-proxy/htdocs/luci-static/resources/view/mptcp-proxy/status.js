@@ -37,10 +37,7 @@ return view.extend({
 		this.take(status, list);
 		this.draw();
 
-		poll.add(() => this.load().then(([ s, c ]) => {
-			this.take(s, c);
-			this.draw();
-		}), INTERVAL);
+		poll.add(() => this.refresh(), INTERVAL);
 
 		return E('div', { 'class': 'mptcp-proxy' }, [
 			E('h2', [ _('MPTCP Proxy') ]),
@@ -67,15 +64,19 @@ return view.extend({
 
 		return E('div', { 'class': 'mptcp-banner', 'data-key': 'banner' }, [
 			parts.pill(word),
-			E('span', { 'class': 'mptcp-reason' }, [ `${word.reason} ${this.trouble.trouble == 'failed' ? this.trouble.detail : ''}` ])
+			E('span', { 'class': 'mptcp-reason' }, [ `${word.reason} ${this.trouble.trouble == 'failed' ? this.trouble.detail : ''}` ]),
+			(this.trouble.trouble == 'absent' && L.hasViewPermission()) ? E('button', {
+				'class': 'btn cbi-button cbi-button-action important', 'click': ui.createHandlerFn(this, 'handleStart')
+			}, [ _('Start') ]) : ''
 		]);
 	},
 
 	renderBanner(status) {
 		return E('div', { 'class': 'mptcp-banner', 'data-key': 'banner', 'data-state': status.state }, [
 			parts.pill(words.state(status.state)),
-			E('span', { 'class': 'mptcp-reason' }, [ status.reason ]),
-			E('span', { 'class': 'mptcp-since' }, [ _('for %s').format(format.duration(status.time - status.since)) ]),
+			E('span', { 'class': 'mptcp-reason' }, [ status.state == 'disabled'
+				? _('The router is as if the package were not installed.') : status.reason ]),
+			E('span', { 'class': 'mptcp-since' }, [ this.looked ? _('read and looked at again') : _('for %s').format(format.duration(status.time - status.since)) ]),
 			E('span', { 'class': 'mptcp-buttons' }, [
 				E('button', { 'class': 'btn cbi-button', 'click': ui.createHandlerFn(dialogs, 'check') }, [ _('Check') ]), ' ',
 				E('button', { 'class': 'btn cbi-button', 'click': ui.createHandlerFn(dialogs, 'plan') }, [ _('Plan') ]), ' ',
@@ -115,10 +116,33 @@ return view.extend({
 		]);
 	},
 
-	handleReload() {
-		return agent.reload().then(() => this.load()).then(([ s, c ]) => {
+	refresh() {
+		return this.load().then(([ s, c ]) => {
 			this.take(s, c);
 			this.draw();
+		});
+	},
+
+	/* Said for a moment: a button that shows nothing is pressed again */
+	handleReload() {
+		return agent.reload().then(() => {
+			this.looked = true;
+
+			window.setTimeout(() => { this.looked = false }, INTERVAL * 1000);
+
+			return this.refresh();
+		});
+	},
+
+	/* It has to read its program first; the next refresh will find it */
+	handleStart() {
+		return agent.start().then(answer => {
+			const code = answer.trouble ? answer.detail : answer.reply.code;
+
+			if (code)
+				ui.addNotification(null, E('p', [ _('The agent does not start: %s').format(answer.reply?.stderr ?? code) ]), 'danger');
+
+			return this.refresh();
 		});
 	},
 
