@@ -47,6 +47,7 @@ RULES = [
     Rule(710, 4, TABLE, oif="not-there-yet"),
     Rule(710, 4, TABLE, oif="wan1", suppress=0),
     Rule(711, 4, 254, oif="wan1", suppress=1),
+    Rule(715, 4, TABLE, source="10.1.1.1/32", destination="203.0.113.70/32", dport=8388, iif="lo"),
     Rule(720, 4, TABLE, source="10.1.1.1/32"),
     Rule(730, 4, 10900, destination="203.0.113.70/32", iif="lo"),
     Rule(730, 4, 10900, destination="203.0.113.0/24", iif="lo", oif="wan1"),

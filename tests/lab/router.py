@@ -28,6 +28,7 @@ from toolkit.command import LabError
 from toolkit.stopping import end
 from toolkit.waiting import NotInTime, wait_until
 
+from lab.compiled import compiled
 from lab.host import Host
 from lab.lab import Lab
 from lab.paths import OPENWRT, SING_BOX, TOP, VENV_PYTHON
@@ -93,6 +94,7 @@ class Router(Host):
         self.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
         self._install_openwrt()
         self._install_agent()
+        self.kernel_can_destroy(False)
         self.door = lab.directory / f"enter-{role}"
         self._write_door()
 
@@ -126,6 +128,12 @@ class Router(Host):
             # Debian gives them capabilities, so that a process without these cannot start them.
             with contextlib.suppress(OSError):
                 os.removexattr(self.path(f"/usr/bin/{program}"), "security.capability")
+
+    def kernel_can_destroy(self, able: bool) -> None:
+        """Let the kernel end sockets for programs started from now on, as it does here, or refuse
+        to, as OpenWrt's does, which lacks CONFIG_INET_DIAG_DESTROY; routers begin so."""
+        shim = compiled("nodestroy", "-shared", "-fPIC")
+        self._write("/etc/ld.so.preload", 0o644, "" if able else f"{shim}\n")
 
     def _install_agent(self) -> None:
         """Install the package's files, as they are in the tree; of the starter see below."""

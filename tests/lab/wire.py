@@ -18,7 +18,6 @@ it looks every 0.2 ms, so frames leave up to that much late: jitter of an idle l
 from __future__ import annotations
 
 import mmap
-import os
 import select
 import struct
 import subprocess
@@ -29,9 +28,9 @@ from typing import Literal
 
 from toolkit.command import LabError, tool
 
+from lab.compiled import compiled
 from lab.host import Host
 from lab.lab import Lab
-from lab.paths import BUILD
 
 Direction = Literal["up", "down", "both"]
 
@@ -96,7 +95,7 @@ class Wire:
         with log.open("a") as errors:
             # The program ends when this pipe does, that is at the latest when we do.
             self._program = subprocess.Popen(
-                [*self._shelf.enter(), str(_binary()), str(path), *self._ports.values()],
+                [*self._shelf.enter(), str(compiled("wire")), str(path), *self._ports.values()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -210,15 +209,3 @@ def _ways(direction: Direction) -> Iterator[Literal["up", "down"]]:
         yield "up"
     if direction in ("down", "both"):
         yield "down"
-
-
-def _binary() -> Path:
-    """Return the compiled wire.c, compiled now if it is missing or older than its source."""
-    source = Path(__file__).with_name("wire.c")
-    binary = BUILD / "bin" / "wire"
-    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        fresh = binary.with_name(f"wire.{os.getpid()}")
-        tool("gcc", "-O2", "-Wall", "-o", str(fresh), str(source))
-        fresh.rename(binary)
-    return binary

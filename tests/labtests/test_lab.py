@@ -106,6 +106,37 @@ def test_uninstalled_program_is_not_found() -> None:
         assert router.run("python3", "-c", look).stdout == "None\n"
 
 
+ENDS_A_SOCKET = """
+import errno, socket
+from mptcp_agent.errors import KernelError
+from mptcp_agent.system.netlink import diag
+listener = socket.create_server(("127.0.0.1", 0))
+port = listener.getsockname()[1]
+connection = socket.create_connection(("127.0.0.1", port))
+(ours,) = [s for s in diag.tcp_sockets(0, port)]
+try:
+    print("ended", diag.destroy(ours))
+except KernelError as error:
+    print(error.__cause__.errno == errno.EOPNOTSUPP, error)
+print(len(diag.tcp_sockets(0, port)))
+"""
+
+
+def test_the_kernel_of_a_router_refuses_to_end_sockets_unless_told_otherwise() -> None:
+    """As one without CONFIG_INET_DIAG_DESTROY: the error is the kernel's own, an answer by
+    netlink; all else is answered as ever."""
+    with Lab() as lab:
+        router = Router(lab, "a")
+        router.ip("link", "set", "lo", "up")
+        ask = (str(router.python), "-c", ENDS_A_SOCKET)
+        said, left = router.run(*ask).stdout.splitlines()
+        assert said.startswith("True ")
+        assert "CONFIG_INET_DIAG_DESTROY" in said
+        assert left == "1"
+        router.kernel_can_destroy(True)
+        assert router.run(*ask).stdout.splitlines() == ["ended True", "0"]
+
+
 def test_full_run_is_refused_to_nobody_else() -> None:
     with Lab() as lab:
         router, other = Router(lab, "a", run_size="64k"), Router(lab, "b")

@@ -86,6 +86,7 @@ SYSCTLS = {
     "net.mptcp.enabled": "1",
     "net.mptcp.blackhole_timeout": "3600",
     "net.mptcp.stale_loss_cnt": "4",
+    "net.ipv4.ip_dynaddr": "0",
     "net.ipv4.tcp_rmem": "4096 131072 6291456",
     "net.ipv4.tcp_wmem": "4096 16384 4194304",
     "net/ipv4/conf/all/rp_filter": "0",

@@ -159,16 +159,48 @@ def test_while_data_moves_its_path_is_not_probed() -> None:
     monitoring(steps)
 
 
-def test_who_calls_over_a_wan_that_died_is_told_and_others_are_not() -> None:
+def test_who_calls_over_a_wan_that_died_is_left_to_the_kernel() -> None:
+    """Which takes it to the other one."""
+
     async def steps(rig: Rig) -> None:
         await rig.well()
-        lost = rig.kernel.opens(HERE, NEAR, state="syn-sent")
-        for other in (THERE, "192.168.78.1"):
-            rig.kernel.opens(other, NEAR, state="syn-sent")
+        for local in (HERE, THERE, "192.168.78.1"):
+            rig.kernel.opens(local, NEAR, state="syn-sent")
         rig.silent("eth1")
         await until(lambda: rig.state("wan1") == "down", 2)
         await asyncio.sleep(1)
-        assert [s.cookie for s in rig.kernel.destroyed] == [lost]
+        assert rig.kernel.destroyed == []
+
+    monitoring(steps)
+
+
+def test_a_connection_that_lost_all_its_subflows_is_joined_anew_within_a_second() -> None:
+    async def steps(rig: Rig) -> None:
+        await rig.well()
+        rig.kernel.opens(HERE, NEAR, token=7)
+        rig.kernel.opens(THERE, NEAR, token=7)
+        await asyncio.sleep(2)
+        rig.kernel.sockets.clear()
+        rig.kernel.orphans = {7}
+        assert await until(lambda: bool(rig.kernel.rejoined)) < 1
+        rig.kernel.orphans = set()
+        assert rig.kernel.rejoined[0][1:] == (101, 103)
+        await asyncio.sleep(20)
+        assert len(rig.kernel.rejoined) == 1
+
+    monitoring(steps)
+
+
+def test_a_download_that_stops_when_the_firewall_changes_is_joined_anew() -> None:
+    async def steps(rig: Rig) -> None:
+        await rig.well()
+        one, two = rig.kernel.opens(HERE, NEAR), rig.kernel.opens(THERE, NEAR)
+        await rig.downloads(one, two, seconds=2)
+        await asyncio.sleep(5)
+        assert rig.kernel.rejoined == [], "it has nothing more to say"
+        await rig.downloads(one, two, seconds=2)
+        rig.monitor.firewall_changed()
+        assert await until(lambda: bool(rig.kernel.rejoined)) < 1
 
     monitoring(steps)
 

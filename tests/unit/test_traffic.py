@@ -16,7 +16,7 @@ from unit.fakes import FakeClock, FakeKernel, simulate, until
 
 from mptcp_agent.core.sockets import TcpSocket
 from mptcp_agent.errors import KernelError
-from mptcp_agent.monitor.traffic import IDLE, MOVING, SHARE, WAITING, Seen, Traffic, pause
+from mptcp_agent.monitor.traffic import IDLE, MOVING, ORPHANS, SHARE, WAITING, Seen, Traffic, pause
 
 HERE, THERE = "10.1.1.78", "10.1.1.70"
 
@@ -205,6 +205,49 @@ def test_without_a_client_nothing_is_read() -> None:
 
     reading(steps, BRIDGE_SERVER)
     reading(steps, None)
+
+
+def test_connections_without_a_subflow_are_told_once_they_were_seen_twice() -> None:
+    """One that was opened between two questions looks the same, once."""
+
+    async def steps(rig: Rig) -> None:
+        cookie = rig.kernel.opens(HERE, THERE, token=7)
+        rig.kernel.opens(HERE, THERE, token=8)
+        await asyncio.sleep(2)
+        rig.kernel.closes(cookie)
+        rig.kernel.orphans = {7}
+        assert await until(lambda: rig.last.orphans == {7}) < 1
+        rig.kernel.orphans = set()
+        await asyncio.sleep(1)
+        assert rig.last.orphans == frozenset()
+
+    reading(steps)
+
+
+def test_they_are_looked_for_only_when_a_connection_is_seen_no_more() -> None:
+    asked = []
+
+    class Counting(FakeKernel):
+        def _mptcp_connections(self, port: int) -> frozenset[int]:
+            asked.append(port)
+            return super()._mptcp_connections(port)
+
+    async def work(clock: FakeClock) -> None:
+        rig = Rig(clock, None)
+        kernel = Counting(clock)
+        traffic = Traffic(rig._told, rig._work, lambda: kernel.opened, kernel.edge, clock)
+        traffic.follow(config(BRIDGE_CLIENT))
+        cookies = [kernel.opens(HERE, THERE, token=n) for n in range(20)]
+        task = asyncio.create_task(traffic.run())
+        await asyncio.sleep(10)
+        assert len(asked) == 1, "what was before the agent"
+        for cookie in cookies[:-1]:
+            kernel.closes(cookie)
+            await asyncio.sleep(0.1)
+        assert len(asked) - 1 <= 2 / ORPHANS
+        task.cancel()
+
+    simulate(work)
 
 
 def test_a_kernel_that_tells_nothing_is_as_quiet_as_none() -> None:

@@ -218,6 +218,7 @@ class Agent:
         if Part.FIREWALL in parts:
             self._schedule.request(Part.FIREWALL)
             self._others.look_again()
+            self._monitor.firewall_changed()
             self._look_at_files()
         if Part.LINKS in parts:
             self._schedule.links_changed()
@@ -232,9 +233,8 @@ class Agent:
         """In how many seconds another turn is due although nothing was heard, and what it looks
         at then. (Of procd a turn asks by itself while a proxy starts.)"""
         retries = self._applier.retries
-        soon = [retries.next_in()]
-        soon += [RECONNECT] * (not self._bus.connected) + [WATCH_START] * self._starting()
-        soon += [PORTS_INTERVAL] * self._monitor.ports_taken
+        soon = [retries.next_in(), *[RECONNECT] * (not self._bus.connected)]
+        soon += [WATCH_START] * self._starting() + [PORTS_INTERVAL] * self._monitor.ports_taken
         again = not self._bus.connected or retries.pending()
         return min(soon), KERNEL_PARTS if again else frozenset()
 

@@ -78,6 +78,7 @@ def _rule(rule: Rule) -> str:
         ("iif", rule.iif),
         ("oif", rule.oif),
         ("ipproto tcp sport", rule.sport),
+        ("ipproto tcp dport", rule.dport),
     ):
         words.append(f"{word} {value}" if value is not None else "")
     words += ["lookup", "main" if rule.table == TABLE_MAIN else str(rule.table)]

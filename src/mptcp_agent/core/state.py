@@ -27,15 +27,17 @@ ROUTE_PROTOCOL = 109
 #: without its defaults, the WAN's table.
 PRIORITY_SERVER_REPLY = 700
 PRIORITY_DEVICE = 710
+PRIORITY_DEAD_CALL = 715
 PRIORITY_ADDRESS = 720
 PRIORITY_PEER = 730
 RULE_PRIORITIES = range(700, 740)
 
-#: Routing tables: one per WAN (by its slot, see ``wans``), and one for the first
-#: subflow of a connection, which has no source address yet.
+#: Routing tables: one per WAN (by its slot, see ``wans``), one for the first subflow of a
+#: connection, which has no source address yet, and one in which nothing can be reached.
 TABLE_PEERS = 10900
 TABLE_FIRST_WAN = 10901
-TABLES = range(10900, 10932)
+TABLE_NOWHERE = 10932
+TABLES = range(10900, 10933)
 #: linux/rtnetlink.h RT_TABLE_MAIN: the user's, looked up and never changed.
 TABLE_MAIN = 254
 
@@ -99,7 +101,8 @@ class Rule:
     iif: str | None = None
     oif: str | None = None
     sport: int | None = None
-    """TCP source port; set together with ``ipproto tcp``."""
+    """TCP source port; set together with ``ipproto tcp``, as the next."""
+    dport: int | None = None
     suppress: int | None = None
     """Routes to networks of so few bits or fewer do not count (``suppress_prefixlength``)."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from ..core.sockets import Listener, TcpSocket
-from ..system import counters, probes, processes
-from ..system.netlink import diag
+from ..core.state import Endpoint
+from ..system import counters, probes, processes, sysctl
+from ..system.netlink import diag, endpoints
 from ..system.probes import Outcome
 
 Connect = Callable[
@@ -30,6 +31,9 @@ class Kernel:
     mptcp_connections: Callable[[int], frozenset[int]] = diag.mptcp_connections
     backlog: Callable[[int], int] = diag.backlog
     destroy: Callable[[TcpSocket], bool] = diag.destroy
+    rejoin: Callable[[Iterable[Endpoint]], None] = endpoints.add_again
+    get_sysctl: Callable[[str], str | None] = sysctl.read
+    set_sysctl: Callable[[str, str], None] = sysctl.write
     tcp_opened: Callable[[], int] = counters.tcp_opened
     link_bytes: Callable[[], dict[str, tuple[int, int]]] = counters.link_bytes
     mptcp_counters: Callable[[], dict[str, int]] = counters.mptcp_counters

@@ -13,7 +13,7 @@ What each finds goes down this wiring, and only there: they do not know each oth
              ── lives ──> failover              tunnel ── overdue ──> prober
              ── all ────> interventions                ── verdict ──> failover
 
-They act on nothing: that is the plan's, but for two emergencies (``interventions``).
+They act on nothing: that is the plan's, but for three emergencies (``interventions``).
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Monitor:
     ) -> None:
         self._request = request
         self._kernel = kernel
+        self._clock = clock
         self._worker = ThreadPoolExecutor(1, "monitor")
         self._plan = Plan()
         self._processes = ProxyProcesses(lambda: request(Part.SERVICES), self._work, kernel)
@@ -117,6 +118,10 @@ class Monitor:
         self._tunnel.follow(plan)
         self._prober.follow(targets(plan, self._tunnel.address))
 
+    def firewall_changed(self) -> None:
+        """Somebody's rules are others than before; the agent's own count, too."""
+        self._interventions.firewall_changed(self._clock())
+
     def watch_processes(self, pids: Mapping[str, int]) -> None:
         """Hear of the end of these, by name."""
         self._processes.follow(pids)
@@ -163,6 +168,10 @@ class Monitor:
             if local in wans:
                 self._prober.confirm_alive(wans[local], remote)
         await self._interventions.end_hopeless(seen.sockets, wans, self._prober.usable)
+        plan = self._plan
+        endpoints = plan.state.endpoints if plan.choice else ()
+        bare = self._interventions.without_subflow(seen.orphans, seen.stopped, seen.at)
+        await self._interventions.join_anew(bare, seen.sockets, endpoints, seen.at)
         again = self._interventions.connections_wait(seen.waiting, seen.at)
         if again or seen.hints.unanswered:
             log.debug("tunnel suspected: %d waiting for the redirector", seen.waiting)

@@ -53,6 +53,11 @@ class FakeKernel:
         self.probes: list[tuple[float, str, str]] = []
         """Time, device and address of each; the tunnel's have neither."""
         self.destroyed: list[TcpSocket] = []
+        self.rejoined: list[tuple[float, *tuple[int, ...]]] = []
+        """Time and ids of the endpoints of each joining anew."""
+        self.orphans: set[int] = set()
+        """Tokens of connections without a subflow."""
+        self.sysctls = {"net.mptcp.close_timeout": "60"}
         self.walks = 0
         """Readings of the sockets."""
         self._kept: dict[str, list[socket.socket]] = {}
@@ -70,6 +75,9 @@ class FakeKernel:
             tcp_sockets=self._tcp_sockets,
             backlog=self._backlog,
             destroy=self._destroy,
+            rejoin=lambda some: self.rejoined.append((self._clock(), *(e.id for e in some))),
+            get_sysctl=self.sysctls.get,
+            set_sysctl=self.sysctls.__setitem__,
             tcp_opened=lambda: self.opened,
             link_bytes=lambda: dict(self.links),
             mptcp_counters=lambda: dict(self.counters),
@@ -144,7 +152,8 @@ class FakeKernel:
         return sent.outcome
 
     def _mptcp_connections(self, port: int) -> frozenset[int]:
-        return frozenset(s.subflow.token_local for s in self.sockets if s.subflow)
+        living = {s.subflow.token_local for s in self.sockets if s.subflow}
+        return frozenset(living | self.orphans)
 
     def _calls(self, port: int) -> list[TcpSocket]:
         return [s for s in self._tcp_sockets(0, port) if s.subflow or s.state == "syn-sent"]

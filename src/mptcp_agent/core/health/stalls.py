@@ -19,6 +19,8 @@ from ..sockets import TcpSocket
 QUIET = 0.06
 #: Bytes within one second that make a subflow busy; less is chatter, which pauses by nature.
 BUSY = 50_000
+#: Seconds without data on any subflow after which a connection that was busy has stopped.
+STOPPED = 0.5
 #: Seconds a connection may be under way before its WAN is suspect.
 SLOW_HANDSHAKE = 0.3
 #: Seconds a request may wait for its first answer before the tunnel is suspect.
@@ -86,6 +88,20 @@ def step(before: Reading, sockets: Iterable[TcpSocket], now: float) -> tuple[Rea
         frozenset(suspects), frozenset(alive), unanswered=bool(waiting), moving=bool(alive)
     )
     return Reading(now, flows), hints
+
+
+def stopped(reading: Reading, sockets: Iterable[TcpSocket]) -> frozenset[int]:
+    """Tokens of connections that were busy and have stopped as a whole. Most have nothing more to
+    say."""
+    by_token: dict[int, list[Flow]] = {}
+    for sock in sockets:
+        if sock.subflow and sock.cookie in reading.flows:
+            by_token.setdefault(sock.subflow.token_local, []).append(reading.flows[sock.cookie])
+    return frozenset(
+        token
+        for token, flows in by_token.items()
+        if max(f.moved_at for f in flows) <= reading.at - STOPPED and any(f.hinted for f in flows)
+    )
 
 
 def _calling(sock: TcpSocket, flow: Flow, now: float) -> Flow:

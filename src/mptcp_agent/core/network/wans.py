@@ -12,7 +12,7 @@ from ..state import (
     PRIORITY_ADDRESS,
     PRIORITY_DEVICE,
     TABLE_FIRST_WAN,
-    TABLES,
+    TABLE_NOWHERE,
     Family,
     Rule,
 )
@@ -20,7 +20,7 @@ from . import Facts, Interface
 from .topology import Topology, WanAddress, WanFacts, topology
 
 #: Numbers of WANs: as many as there are tables, each with two endpoint ids of 64.
-SLOTS = range(len(TABLES) - 1)
+SLOTS = range(TABLE_NOWHERE - TABLE_FIRST_WAN)
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def plan(snapshot: Snapshot) -> Plan:
         endpoints=routing.within_kernel_limit(endpoints, capabilities.endpoints),
         limits=routing.limits(wans, families),
         routes=routing.routes(wans, around.connected, peers, health, families),
-        rules=routing.rules(config, wans, peers),
+        rules=routing.rules(config, wans, peers, health),
         firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp),)
         if backend
         else (),

@@ -11,6 +11,12 @@ from a WAN's address: main is looked up before the WAN's default, as it is at th
 copied. The peers are excepted, and have routes of their own in each WAN's table: main may well
 have one for the end of a VPN that is on the same machine, and a subflow stays on its WAN.
 
+A connection that still calls over a WAN has that WAN's address, and nothing else would take it to
+another one when the WAN dies. For such calls there is no route then, and with
+``net.ipv4.ip_dynaddr`` the kernel gives them the address of the WAN that the peers' table has when
+it sends the next SYN: each second since Linux 6.5. They are MPTCP like any other afterwards (seen
+on 6.18). IPv6 has no such thing (``monitor.interventions``).
+
 A server answers from the address the client spoke to, which may belong to another WAN than
 the client's link (the client's second WAN joins to the server's first address). So replies to
 a client on a WAN's own network go out by that WAN, whatever their source.
@@ -29,10 +35,12 @@ from ..network.wans import WanLink
 from ..state import (
     ENDPOINT_IDS,
     PRIORITY_ADDRESS,
+    PRIORITY_DEAD_CALL,
     PRIORITY_DEVICE,
     PRIORITY_PEER,
     PRIORITY_SERVER_REPLY,
     TABLE_MAIN,
+    TABLE_NOWHERE,
     TABLE_PEERS,
     Endpoint,
     EndpointFlag,
@@ -61,7 +69,7 @@ def routes(
 ) -> tuple[Route, ...]:
     """Routes of all tables; ``networks`` are the router's own LANs, which no WAN may swallow,
     ``families`` those of subflows that the client's connections take."""
-    wans, networks = tuple(wans), tuple(networks)
+    wans, networks, peers = tuple(wans), tuple(networks), tuple(peers)
     # Each address with all addresses of the peer it belongs to.
     siblings: dict[str, tuple[str, ...]] = {}
     for peer in peers:
@@ -80,6 +88,8 @@ def routes(
             best.sort(key=lambda w: family(address) not in wan_families(w, families))
         if best:
             found.append(_route_to(address, best[0], TABLE_PEERS, same_peer))
+    if any(_dead_calls(wans, peers, health)):
+        found.append(Route(TABLE_NOWHERE, "0.0.0.0/0", type="unreachable"))
     return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
 
 
@@ -120,9 +130,10 @@ def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]
 
 
 def rules(
-    config: Config, wans: Iterable[WanLink], peers: Iterable[PeerAddresses]
+    config: Config, wans: Iterable[WanLink], peers: Iterable[PeerAddresses], health: Health
 ) -> tuple[Rule, ...]:
-    found: list[Rule] = []
+    wans, peers = tuple(wans), tuple(peers)
+    found: list[Rule] = [*_dead_calls(wans, peers, health)]
     for wan in wans:
         if not wan.in_use:
             continue
@@ -144,6 +155,30 @@ def rules(
         to_peer = Rule(PRIORITY_PEER, family(address), TABLE_PEERS, destination=_host(address))
         found.append(replace(to_peer, iif="lo"))
     return tuple(sorted(set(found), key=_rule_order))
+
+
+def _dead_calls(
+    wans: tuple[WanLink, ...], peers: Iterable[PeerAddresses], health: Health
+) -> Iterator[Rule]:
+    """Calls over a path that is dead, to an address that another WAN reaches. By the server's port:
+    a server's own answers to that address stay on their WAN. Probes do, too: they are bound to a
+    device, whose rule comes first."""
+    for peer in peers:
+        for address in peer.addresses:
+            if family(address) == 6 or not usable_wans(wans, health, address):
+                continue
+            for wan in wans:
+                own = wan.address(4)
+                if wan.in_use and own and not health.usable(wan.name, address):
+                    yield Rule(
+                        PRIORITY_DEAD_CALL,
+                        4,
+                        TABLE_NOWHERE,
+                        source=own.host,
+                        destination=_host(address),
+                        iif="lo",
+                        dport=peer.peer.port,
+                    )
 
 
 def _to_wan(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from ..config import Config
 from ..network import Facts
@@ -32,6 +33,9 @@ MPTCP = {
 #: (mptcpd) or a BPF one, to whom endpoints mean nothing. By name from Linux 6.15 on, where each of
 #: the two settings sets the other (seen on 6.18); by number since 5.19.
 PATH_MANAGER = {"net.mptcp.path_manager": "kernel", "net.mptcp.pm_type": "0"}
+#: A connection that still calls over a WAN whose route is gone gets another address with its next
+#: SYN, instead of none for minutes (inet_sk_reselect_saddr; ``routing`` takes the route away).
+DYNAMIC = "net.ipv4.ip_dynaddr"
 
 RMEM, WMEM = "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"
 BUFFERS: dict[str, buffers.Wanted] = {RMEM: buffers.receiving, WMEM: buffers.sending}
@@ -47,6 +51,7 @@ def keys(devices: Iterable[str]) -> tuple[str, ...]:
     return (
         *MPTCP,
         *PATH_MANAGER,
+        DYNAMIC,
         *BUFFERS,
         "net/ipv4/conf/all/rp_filter",
         "net/ipv6/conf/all/disable_ipv6",
@@ -55,7 +60,8 @@ def keys(devices: Iterable[str]) -> tuple[str, ...]:
 
 
 def sysctls(config: Config, wans: tuple[WanLink, ...], facts: Facts) -> tuple[Sysctl, ...]:
-    return tuple(sorted([*_mptcp(facts), *_buffers(config, facts), *_filters(wans, facts)]))
+    found = (_mptcp(facts), _dynamic(config, facts), _buffers(config, facts), _filters(wans, facts))
+    return tuple(sorted(chain.from_iterable(found)))
 
 
 def _mptcp(facts: Facts) -> Iterator[Sysctl]:
@@ -64,6 +70,12 @@ def _mptcp(facts: Facts) -> Iterator[Sysctl]:
             yield Sysctl(key, value)
     known = [item for item in PATH_MANAGER.items() if facts.sysctl(item[0]) is not None]
     yield from (Sysctl(*item) for item in known[:1])
+
+
+def _dynamic(config: Config, facts: Facts) -> Iterator[Sysctl]:
+    present = facts.sysctl(DYNAMIC)
+    if config.client and present is not None:
+        yield Sysctl(DYNAMIC, "1" if present == "0" else present)
 
 
 def _buffers(config: Config, facts: Facts) -> Iterator[Sysctl]:

@@ -7,6 +7,7 @@ Own messages, because pyroute2's class for them cannot be had without its socket
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import socket
@@ -41,6 +42,15 @@ _IMPLICIT = 1 << 4
 #: id is asked for (EINVAL), or is one more than it holds (ERANGE); net/mptcp/pm_kernel.c (before
 #: Linux 6.15 pm_netlink.c), mptcp_pm_nl_append_new_local_addr(). Seen on 6.18.
 _TAKEN = (errno.EEXIST, errno.EINVAL, errno.ERANGE)
+
+
+def add_again(endpoints: Iterable[Endpoint]) -> None:
+    """Remove endpoints and add them at once: connections join anew over each, those that have no
+    subflow left included. Raises KernelError."""
+    with contextlib.closing(PathManager()) as manager:
+        for endpoint in endpoints:
+            manager.remove(endpoint)
+            manager.add(endpoint)
 
 
 @dataclass(frozen=True)

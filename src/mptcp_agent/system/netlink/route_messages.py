@@ -153,7 +153,6 @@ def is_own_rule(message: Message) -> bool:
 
 
 def to_rule(message: Message) -> Rule:
-    ports = message.get_attr("FRA_SPORT_RANGE")
     suppress = message.get_attr("FRA_SUPPRESS_PREFIXLEN")
     return Rule(
         priority=message.get_attr("FRA_PRIORITY"),
@@ -163,7 +162,8 @@ def to_rule(message: Message) -> Rule:
         destination=network(message, "FRA_DST", "dst_len") if message["dst_len"] else None,
         iif=message.get_attr("FRA_IIFNAME"),
         oif=message.get_attr("FRA_OIFNAME"),
-        sport=_port(ports),
+        sport=_port(message.get_attr("FRA_SPORT_RANGE")),
+        dport=_port(message.get_attr("FRA_DPORT_RANGE")),
         suppress=None if suppress in (None, _SUPPRESS_NOTHING) else suppress,
     )
 
@@ -187,6 +187,9 @@ def from_rule(rule: Rule) -> bytes:
     if rule.sport is not None:
         attributes["FRA_IP_PROTO"] = socket.IPPROTO_TCP
         attributes["FRA_SPORT_RANGE"] = f"{rule.sport}:{rule.sport}"
+    if rule.dport is not None:
+        attributes["FRA_IP_PROTO"] = socket.IPPROTO_TCP
+        attributes["FRA_DPORT_RANGE"] = f"{rule.dport}:{rule.dport}"
     if rule.suppress is not None:
         attributes["FRA_SUPPRESS_PREFIXLEN"] = rule.suppress
     return encode(RULE, {"family": INET[rule.family], "action": _TO_TABLE, **lengths}, attributes)
