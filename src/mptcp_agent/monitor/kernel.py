@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ..core.sockets import Listener, TcpSocket
-from ..system import counters, probes, processes
+from ..core.sockets import ClosedConnection, Listener, TcpSocket
+from ..system import counters, probes, processes, resets
 from ..system.netlink import diag
 from ..system.probes import Outcome
 
@@ -30,6 +30,9 @@ class Kernel:
     mptcp_connections: Callable[[int], frozenset[int]] = diag.mptcp_connections
     backlog: Callable[[int], int] = diag.backlog
     destroy: Callable[[TcpSocket], bool] = diag.destroy
+    closed_connections: Callable[[int, int], list[ClosedConnection]] = diag.closed_connections
+    subflows: Callable[[Collection[int], int, int], list[TcpSocket]] = diag.subflows
+    reset: Callable[[Sequence[TcpSocket]], int] = resets.reset
     tcp_opened: Callable[[], int] = counters.tcp_opened
     link_bytes: Callable[[], dict[str, tuple[int, int]]] = counters.link_bytes
     mptcp_counters: Callable[[], dict[str, int]] = counters.mptcp_counters

@@ -13,7 +13,8 @@ What each finds goes down this wiring, and only there: they do not know each oth
              ── lives ──> failover              tunnel ── overdue ──> prober
              ── all ────> interventions                ── verdict ──> failover
 
-They act on nothing: that is the plan's, but for two emergencies (``interventions``).
+They act on nothing: that is the plan's, but for three emergencies (``interventions``,
+``abandoned``).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ..core.health.ports import Life
 from ..core.network.wans import names_by_address
 from ..core.plan import Plan
 from ..core.state import Part
+from .abandoned import Abandoned
 from .failover import Failover
 from .interventions import Interventions
 from .kernel import KERNEL, Kernel
@@ -78,10 +80,11 @@ class Monitor:
         )
         self._failover = Failover(request, clock)
         self._interventions = Interventions(restart, self._work, kernel)
+        self._abandoned = Abandoned(self._work, kernel)
 
     def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run beside the loop."""
-        return (self._prober.run, self._tunnel.run, self._traffic.run)
+        return (self._prober.run, self._tunnel.run, self._traffic.run, self._abandoned.run)
 
     def close(self) -> None:
         self._prober.close()
@@ -114,6 +117,7 @@ class Monitor:
         self._plan = plan
         self._failover.follow(plan)
         self._traffic.follow(config)
+        self._abandoned.follow(config)
         self._tunnel.follow(plan)
         self._prober.follow(targets(plan, self._tunnel.address))
 

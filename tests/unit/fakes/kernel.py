@@ -6,11 +6,20 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mptcp_agent.core.sockets import Listener, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from mptcp_agent.core.sockets import (
+    ClosedConnection,
+    Listener,
+    Subflow,
+    SubflowFlag,
+    TcpInfo,
+    TcpSocket,
+    TcpState,
+)
+from mptcp_agent.errors import KernelError
 from mptcp_agent.monitor.kernel import Kernel
 from mptcp_agent.system.probes import Outcome
 
@@ -53,6 +62,11 @@ class FakeKernel:
         self.probes: list[tuple[float, str, str]] = []
         """Time, device and address of each; the tunnel's have neither."""
         self.destroyed: list[TcpSocket] = []
+        self.closed: list[ClosedConnection] | None = []
+        """Connections in FIN-WAIT-2; None: the kernel cannot tell."""
+        self.asked_closed: list[tuple[int, int]] = []
+        """Local and remote port of each question for them."""
+        self.resets: list[list[TcpSocket]] = []
         self.walks = 0
         """Readings of the sockets."""
         self._kept: dict[str, list[socket.socket]] = {}
@@ -70,6 +84,11 @@ class FakeKernel:
             tcp_sockets=self._tcp_sockets,
             backlog=self._backlog,
             destroy=self._destroy,
+            closed_connections=self._closed_connections,
+            subflows=lambda tokens, *_: [
+                s for s in self.sockets if s.subflow and s.subflow.token_local in tokens
+            ],
+            reset=self._reset,
             tcp_opened=lambda: self.opened,
             link_bytes=lambda: dict(self.links),
             mptcp_counters=lambda: dict(self.counters),
@@ -165,6 +184,16 @@ class FakeKernel:
         self.destroyed.append(sock)
         self.sockets = [s for s in self.sockets if s.cookie != sock.cookie]
         return True
+
+    def _closed_connections(self, local_port: int, remote_port: int) -> list[ClosedConnection]:
+        self.asked_closed.append((local_port, remote_port))
+        if self.closed is None:
+            raise KernelError("no mptcp_diag")
+        return self.closed
+
+    def _reset(self, found: Sequence[TcpSocket]) -> int:
+        self.resets.append(list(found))
+        return len(found)
 
     def _watch(self, pid: int) -> int | None:
         if pid not in self.processes or not self.tells_ends:
