@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..core.sockets import ClosedConnection, Listener, TcpSocket
 from ..system import counters, probes, processes, resets
+from ..system.engines import listener_buffer
 from ..system.netlink import diag
 from ..system.probes import Outcome
 
@@ -41,6 +42,7 @@ class Kernel:
     listens: Callable[[int], bool] = processes.listens
     listeners: Callable[[int], list[Listener]] = diag.listeners
     owner: Callable[[Listener], str] = processes.owner
+    bound_listener: Callable[[int, int, int], bool] = listener_buffer.bound
     cost: Callable[[], float] = time.thread_time
     """Processor time (s) of the thread that asks."""
 

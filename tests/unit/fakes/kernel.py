@@ -64,6 +64,8 @@ class FakeKernel:
         self.destroyed: list[TcpSocket] = []
         self.closed: list[ClosedConnection] | None = []
         """Connections in FIN-WAIT-2; None: the kernel cannot tell."""
+        self.bounded: list[tuple[int, int]] = []
+        """Process and port of each listener whose buffer was bounded."""
         self.asked_closed: list[tuple[int, int]] = []
         """Local and remote port of each question for them."""
         self.resets: list[list[TcpSocket]] = []
@@ -97,6 +99,7 @@ class FakeKernel:
             listens=lambda port: port in self.listening or port in self.strangers,
             listeners=self._listeners,
             owner=lambda of: f"program {of.inode}",
+            bound_listener=self._bound_listener,
             cost=lambda: self._spent,
         )
 
@@ -190,6 +193,10 @@ class FakeKernel:
         if self.closed is None:
             raise KernelError("no mptcp_diag")
         return self.closed
+
+    def _bound_listener(self, pid: int, port: int, size: int) -> bool:
+        self.bounded.append((pid, port))
+        return True
 
     def _reset(self, found: Sequence[TcpSocket]) -> int:
         self.resets.append(list(found))
