@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the agent does outside the plan: two things, each an emergency of running connections.
+"""What the agent does outside the plan: three things, each an emergency of running connections.
 
     what                             when
     restart a hung redirector        connections wait to be accepted for ``backlog.HUNG`` seconds
                                      without getting fewer, and so does the tunnel's own probe
     end hopeless sockets             a connection to a peer still sends its first SYN over a WAN
                                      that is dead by now: its source address is its fate
+    reset abandoned connections      they still receive, and no process is left to read it; this
+                                     has its own time and ports, and a module (``abandoned``)
 
 Everything else the agent changes is a difference between the router as it is and as it should be
-(``core.diff``). These two are not: a redirector that hangs looks like one that runs, and planning
+(``core.diff``). These are not: a redirector that hangs looks like one that runs, and planning
 for single sockets would make them a part of the observed state, whose cost would grow with their
-number at each look. Both end connections that nothing could keep, so that who waits hears of it at
+number at each look. All end connections that nothing could keep, so that who waits hears of it at
 once and tries again.
 """
 
