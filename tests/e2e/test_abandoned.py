@@ -71,9 +71,6 @@ def test_downloads_that_are_broken_off_leave_nothing_behind(net: Network) -> Non
 def test_uploads_that_are_broken_off_are_soon_over(net: Network) -> None:
     """What the router had taken in ahead of its WANs is sent to the end, and that is not much:
     less than half a second's worth of both links for each."""
-    name = ask(net.client, "status")["engine"]["name"]
-    if name == "shadowsocks-libev":
-        pytest.skip("it gives up being root by itself, and cannot be looked into")
     fetch(net)
     wait_until(lambda: not left(net), 20, "no connection is left from before")
     started = transfers(net, "up")

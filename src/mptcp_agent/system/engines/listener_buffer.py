@@ -33,8 +33,8 @@ PATIENCE = 20
 
 
 def bound(pid: int, port: int, size: int) -> bool:
-    """Do it as the account of the process; whether it was done. A process that has given up being
-    root by itself cannot be looked into: nobody owns it but root (proc(5), dumpable)."""
+    """Do it as the account of the process; whether it was done. Not to one that was root and gave
+    it up by itself, which nobody but root may look into (proc(5), dumpable)."""
     try:
         owner = Path(f"/proc/{pid}").stat()
     except FileNotFoundError:
