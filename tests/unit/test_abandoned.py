@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 from unit.examples import BRIDGE_CLIENT, BRIDGE_SERVER, Sections, config
-from unit.fakes import FakeClock, FakeKernel
+from unit.fakes import FakeClock, FakeKernel, simulate, until
 
 from mptcp_agent.core.health.abandoned import abandoned
 from mptcp_agent.core.sockets import ClosedConnection
-from mptcp_agent.monitor.abandoned import AGAIN, ARRIVED, IDLE, LATER, MOVING, TRIES, Abandoned
+from mptcp_agent.monitor.abandoned import (
+    AGAIN,
+    ARRIVED,
+    IDLE,
+    LATER,
+    MOVING,
+    TRIES,
+    UNTOLD,
+    Abandoned,
+)
 
 GONE = ClosedConnection(token=1, owned=False, unread=100_000)
 
@@ -30,9 +39,12 @@ class Watch:
         self.abandoned = Abandoned(at_once, self.kernel.edge)
         self.abandoned.follow(config(sections))
 
-    def look(self, arrived: int = 10_000_000) -> float:
+    def arrives(self, size: int) -> None:
         received, sent = self.kernel.links.get("wan1", (0, 0))
-        self.kernel.links["wan1"] = received + arrived, sent
+        self.kernel.links["wan1"] = received + size, sent
+
+    def look(self, arrived: int = 10_000_000) -> float:
+        self.arrives(arrived)
         return asyncio.run(self.abandoned.look())
 
 
@@ -79,6 +91,27 @@ def test_nothing_is_asked_while_nothing_arrives() -> None:
     assert len(watch.kernel.asked_closed) == 1
     assert watch.look(ARRIVED // 2) == MOVING
     assert len(watch.kernel.asked_closed) == 2
+
+
+@pytest.mark.parametrize(("sections", "patience"), [(BRIDGE_CLIENT, UNTOLD), (BRIDGE_SERVER, IDLE)])
+def test_an_idle_client_waits_to_be_told(sections: Sections, patience: float) -> None:
+    """That its connections move; a server, whose connections nobody follows, looks itself."""
+
+    async def work(clock: FakeClock) -> None:
+        watch = Watch(sections)
+        running = asyncio.create_task(watch.abandoned.run())
+        await asyncio.sleep(0)
+        watch.arrives(10 * ARRIVED)
+        assert await until(lambda: watch.kernel.asked_closed != []) == pytest.approx(
+            patience + MOVING, 0.1
+        )
+        await asyncio.sleep(2 * UNTOLD)
+        watch.arrives(10 * ARRIVED)
+        watch.abandoned.client_moves()
+        assert await until(lambda: len(watch.kernel.asked_closed) > 1) < 2 * MOVING
+        running.cancel()
+
+    simulate(work)
 
 
 def test_what_a_reset_missed_is_reset_again_also_when_nothing_arrives() -> None:

@@ -2,13 +2,14 @@
 """Looks for connections whose data nobody reads any more, and resets them
 (``core.health.abandoned``): those to the peers, and those of the server.
 
-They receive, so there is nothing to look for while nothing arrives: idle it is the reading of
-one file a second.
+They receive, so there is nothing to look for while nothing arrives: a router that is a client
+hears that its connections move (``monitor.traffic``), a server reads one file a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -23,8 +24,8 @@ from .kernel import KERNEL, Kernel
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks: while data arrives, and while none does.
-MOVING, IDLE = 0.25, 1.0
+#: Seconds between looks: while data arrives, and while none does; of a client that is not told.
+MOVING, IDLE, UNTOLD = 0.25, 1.0, 15.0
 #: Seconds until those that were reset are looked at again. A reset is lost when more data came
 #: in the same moment; and what was under way has to come to its end.
 AGAIN = 0.1
@@ -44,6 +45,9 @@ class Abandoned:
         self._kernel = kernel
         self._ports: tuple[tuple[int, int], ...] = ()
         """Local and remote, 0 for any."""
+        self._waits = UNTOLD
+        """Seconds for which an idle router waits to be told."""
+        self._moves = asyncio.Event()
         self._received = 0
         """Bytes of all devices at the last look."""
         self._tried: Counter[int] = Counter()
@@ -52,10 +56,21 @@ class Abandoned:
     def follow(self, config: Config) -> None:
         remote, local = connections.ports(config)
         self._ports = (*((0, port) for port in remote), *((port, 0) for port in local))
+        self._waits = IDLE if local else UNTOLD
+
+    def client_moves(self) -> None:
+        """Data of the client's connections moves."""
+        self._moves.set()
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(await self.look())
+            pause = await self.look()
+            self._moves.clear()
+            if pause == IDLE:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._moves.wait(), self._waits)
+            # Those that move say so more often than a look is worth.
+            await asyncio.sleep(MOVING if pause == IDLE else pause)
 
     async def look(self) -> float:
         """Look once and reset what is found; the seconds until the next time."""

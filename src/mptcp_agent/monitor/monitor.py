@@ -6,12 +6,14 @@
     prober      each path answers
     traffic     what running connections show
     failover    when another peer may have its turn
+    abandoned   what arrives has somebody to read it
 
 What each finds goes down this wiring, and only there: they do not know each other.
 
     traffic  ── hints ──> prober, tunnel        processes ── listens ──> tunnel
              ── lives ──> failover              tunnel ── overdue ──> prober
              ── all ────> interventions                ── verdict ──> failover
+             ── moving ─> abandoned
 
 They act on nothing: that is the plan's, but for three emergencies (``interventions``,
 ``abandoned``).
@@ -158,6 +160,8 @@ class Monitor:
         return [p.peer.name for p in self._plan.peers if self._tunnel.address in p.addresses]
 
     async def _traffic_seen(self, seen: Seen) -> None:
+        if seen.hints.moving:
+            self._abandoned.client_moves()
         wans = names_by_address(self._plan.wans)
         for local in seen.hints.suspects:
             if local in wans:
