@@ -80,8 +80,8 @@ def mptcp_connections(remote_port: int) -> frozenset[int]:
 
 
 def closed_connections(local_port: int, remote_port: int) -> list[ClosedConnection]:
-    """The MPTCP connections in FIN-WAIT-2. Raises KernelError. The kernel picks them: 0.1 ms,
-    however many there are in other states."""
+    """The MPTCP connections in FIN-WAIT-2. Raises KernelError. The kernel picks them: 0.1 ms, and
+    0.8 ms where 6,000 are in other states."""
     state = 1 << STATES.index("fin-wait-2")
     found = _both_families(local_port, remote_port, state, _IPPROTO_MPTCP)
     return [closed_connection(message) for message in found]
