@@ -47,7 +47,8 @@ define Package/mptcp-agent
 	+kmod-nft-core \
 	+kmod-nft-fib \
 	+kmod-nft-nat \
-	+kmod-inet-diag
+	+kmod-inet-diag \
+	+kmod-inet-mptcp-diag
 endef
 
 define Package/mptcp-agent/description

@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -195,6 +196,8 @@ def connect(options: argparse.Namespace, report: Report) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     protocol = socket.IPPROTO_MPTCP if options.mptcp else socket.IPPROTO_TCP
     connection = socket.socket(family, socket.SOCK_STREAM, protocol)
+    if options.abort:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.settimeout(options.patience)
     before = time.monotonic()
     connection.connect((options.host, options.port))
@@ -240,6 +243,7 @@ def main() -> None:
         command.add_argument("--size", type=int, default=0, help="bytes (0: see --seconds)")
         command.add_argument("--seconds", type=float, default=0)
         command.add_argument("--mptcp", action="store_true", help="ask with an MPTCP socket")
+        command.add_argument("--abort", action="store_true", help="close by a reset")
         command.add_argument("--patience", type=float, default=30, help="seconds without a byte")
     options = parser.parse_args()
     if options.what == "serve":

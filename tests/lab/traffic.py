@@ -115,10 +115,15 @@ def start(
     mptcp: bool = False,
     patience: float = 30,
     port: int = PORT,
+    abort: bool = False,
 ) -> Running:
-    """Start a stream from `host` to a TalkServer at `target`, of `size` bytes or for `seconds`."""
+    """Start a stream from `host` to a TalkServer at `target`, of `size` bytes or for `seconds`.
+
+    With `abort` its process leaves nothing to be sent when it is ended, but a reset.
+    """
     argv = [sys.executable, "-m", "lab.talker", what, target, str(port), f"--size={size}"]
     argv += [f"--seconds={seconds}", f"--patience={patience}", *(["--mptcp"] if mptcp else [])]
+    argv += ["--abort"] if abort else []
     return Running(host.popen(*argv, stdout=subprocess.PIPE))
 
 

@@ -130,7 +130,6 @@ def test_shadowsocks_libev_client() -> None:
         "fast_open": False,
         "no_delay": True,
         "nofile": 32768,
-        "user": "nobody",
     }
     assert rendered.command("/f") == ("/usr/bin/ss-redir", "-c", "/f")
     assert rendered.environment == ()
@@ -180,7 +179,7 @@ def test_shadowsocks_rust_client() -> None:
         "nofile": 32768,
         "log": {"level": 0, "format": {"without_time": True}},
     }
-    assert rendered.command("/f") == ("/usr/bin/sslocal", "--user", "nobody", "-c", "/f")
+    assert rendered.command("/f") == ("/usr/bin/sslocal", "-c", "/f")
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -206,6 +205,15 @@ def test_privileges_are_kept_only_for_low_ports(name: str, high: str, low: str) 
     assert engine.server(replace(SERVER, port=443), build).user == low
     if name == "shadowsocks-rust":  # it drops them before it binds the port
         assert "--user" not in engine.server(replace(SERVER, port=443), build).arguments
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_redirector_is_started_without_privileges_unless_its_port_needs_them(name: str) -> None:
+    """Started as somebody else it can be looked into by that account."""
+    high = ENGINES[name].client(CLIENT, BUILDS[name])
+    assert (high.user, high.owner) == ("nobody", "nobody")
+    low = ENGINES[name].client(replace(CLIENT, local_port=80), BUILDS[name])
+    assert (low.user, low.owner) == ("", "")
 
 
 @pytest.mark.parametrize(

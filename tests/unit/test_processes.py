@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unit.examples import BRIDGE_CLIENT, BRIDGE_SERVER, config
-from unit.fakes import FakeClock, FakeKernel, simulate
+from unit.fakes import FakeClock, FakeKernel, simulate, until
 
 from mptcp_agent.monitor.processes import ProxyProcesses
 
@@ -182,5 +182,29 @@ def test_one_that_is_about_to_be_replaced_listens_no_more() -> None:
         rig.processes.redirector_gone()
         assert not rig.processes.redirector_listens
         assert await rig.processes.find_redirector(CLIENT, True), "and is looked for again"
+
+    watching(steps)
+
+
+def test_what_a_redirector_takes_in_ahead_is_bounded_once() -> None:
+    """Also that of one which ran before procd said which process it is; not with buffers off."""
+    off = config({**BRIDGE_CLIENT, "globals": {".type": "globals", "buffers": "off"}})
+
+    async def steps(rig: Rig) -> None:
+        rig.processes.follow({})
+        await rig.processes.find_redirector(CLIENT, False)
+        await soon()
+        assert rig.kernel.bounded == []
+        rig.processes.follow(PIDS)
+        await rig.processes.find_redirector(off, True)
+        assert rig.kernel.bounded == []
+        for _ in range(2):
+            await rig.processes.find_redirector(CLIENT, True)
+        assert await until(lambda: rig.kernel.bounded != [], 1) is not None
+        rig.kernel.processes.add(4003)
+        rig.processes.follow({"client": 4003})
+        await rig.processes.find_redirector(CLIENT, True)
+        assert await until(lambda: len(rig.kernel.bounded) > 1, 1) is not None
+        assert rig.kernel.bounded == [(4001, PORT), (4003, PORT)]
 
     watching(steps)

@@ -73,6 +73,17 @@ class Listener:
 
 
 @dataclass(frozen=True)
+class ClosedConnection:
+    """An MPTCP connection that this end has closed while the other has not (FIN-WAIT-2)."""
+
+    token: int
+    owned: bool
+    """A process still has the socket: it has closed its own direction only, and may read on."""
+    unread: int
+    """Bytes of memory that hold what nobody has read yet."""
+
+
+@dataclass(frozen=True)
 class TcpSocket:
     """A TCP socket. IPv4 addresses are IPv4 texts, also on IPv6 sockets (mapped ones)."""
 

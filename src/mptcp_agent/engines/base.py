@@ -59,6 +59,15 @@ FIRST_UNPRIVILEGED_PORT = 1024
 OPEN_FILES = 32768
 
 
+def account(port: int) -> str:
+    """Whom a program with this port is started as; empty: root, where the port needs it.
+
+    Rather than that it gives up being root by itself: then the kernel holds it for something to
+    be hidden, and ``system.engines.listener_buffer`` cannot look into it.
+    """
+    return UNPRIVILEGED_USER if port >= FIRST_UNPRIVILEGED_PORT else ""
+
+
 @dataclass(frozen=True)
 class ClientSettings:
     """The redirector of a client router."""

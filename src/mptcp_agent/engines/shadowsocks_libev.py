@@ -26,6 +26,7 @@ from .base import (
     Role,
     ServerSettings,
     Settings,
+    account,
     listeners,
     to_json,
 )
@@ -52,6 +53,9 @@ class ShadowsocksLibev(Engine):
             "local_port": settings.local_port,
             **_common(settings, build),
         }
+        user = "" if settings.tproxy else account(settings.local_port)
+        if user:
+            del config["user"]
         if settings.tproxy:
             config["tcp_tproxy"] = True
         return Rendered(
@@ -59,6 +63,8 @@ class ShadowsocksLibev(Engine):
             config=to_json(config),
             arguments=self._arguments("client", settings.log_level, build),
             strip_mptcp=_wrapped(build) or not build.plain_listener,
+            user=user,
+            owner=user,
         )
 
     def server(self, settings: ServerSettings, build: Build) -> Rendered:

@@ -25,6 +25,7 @@ from .base import (
     Role,
     ServerSettings,
     Settings,
+    account,
     listeners,
     to_json,
 )
@@ -66,14 +67,14 @@ class ShadowsocksRust(Engine):
             ],
             **_common(settings),
         }
+        user = "" if settings.tproxy else account(settings.local_port)
         return Rendered(
             file_name="shadowsocks-rust-client.json",
             config=to_json(config),
-            arguments=_arguments(
-                build.client or "sslocal",
-                drop=settings.local_port >= FIRST_UNPRIVILEGED_PORT and not settings.tproxy,
-            ),
+            arguments=(build.client or "sslocal", "-c"),
             strip_mptcp=not build.plain_listener,
+            user=user,
+            owner=user,
         )
 
     def server(self, settings: ServerSettings, build: Build) -> Rendered:

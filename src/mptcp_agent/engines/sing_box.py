@@ -18,8 +18,6 @@ from typing import ClassVar
 from .base import (
     AEAD,
     AEAD_2022,
-    FIRST_UNPRIVILEGED_PORT,
-    UNPRIVILEGED_USER,
     Build,
     ClientSettings,
     Engine,
@@ -27,6 +25,7 @@ from .base import (
     Rendered,
     Role,
     ServerSettings,
+    account,
     listeners,
     to_json,
 )
@@ -90,8 +89,8 @@ class SingBox(Engine):
             arguments=_arguments(build, settings.local_port),
             environment=_DIALERS_ONLY,
             strip_mptcp=not build.plain_listener,
-            user="" if build.launcher else _user(settings.local_port),
-            owner=_user(settings.local_port),
+            user="" if build.launcher else account(settings.local_port),
+            owner=account(settings.local_port),
         )
 
     def server(self, settings: ServerSettings, build: Build) -> Rendered:
@@ -118,8 +117,8 @@ class SingBox(Engine):
             config=to_json(config),
             arguments=_arguments(build, settings.port),
             environment=_LISTENER_ONLY,
-            user="" if build.launcher else _user(settings.port),
-            owner=_user(settings.port),
+            user="" if build.launcher else account(settings.port),
+            owner=account(settings.port),
         )
 
     def refuses(self, output: str) -> bool:
@@ -151,9 +150,4 @@ def _fast_open(settings: ClientSettings, build: Build) -> bool:
 def _arguments(build: Build, port: int) -> tuple[str, ...]:
     """Deaf to netlink events: else it ends every connection when the main WAN's link changes."""
     program = (build.client or build.server or "sing-box", "run", "--disable-color", "-c")
-    return (*build.launcher, _user(port), *program) if build.launcher else program
-
-
-def _user(port: int) -> str:
-    """sing-box cannot drop privileges by itself, so it has to be started without."""
-    return UNPRIVILEGED_USER if port >= FIRST_UNPRIVILEGED_PORT else ""
+    return (*build.launcher, account(port), *program) if build.launcher else program

@@ -9,6 +9,8 @@
     end hopeless sockets             a connection to an IPv6 address of a peer still sends its first
                                      SYN over a WAN that is dead by now: its source address is its
                                      fate. With IPv4 the kernel takes another one (``core.plan``)
+    reset abandoned connections      they still receive, and no process is left to read it; this
+                                     has its own time and ports, and a module (``abandoned``)
 
 Everything else the agent changes is a difference between the router as it is and as it should be
 (``core.diff``). These are not: a redirector that hangs looks like one that runs, and planning for

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..core.sockets import Listener, TcpSocket
+from ..core.sockets import ClosedConnection, Listener, TcpSocket
 from ..core.state import Endpoint
-from ..system import counters, probes, processes, sysctl
+from ..system import counters, probes, processes, resets, sysctl
+from ..system.engines import listener_buffer
 from ..system.netlink import diag, endpoints
 from ..system.probes import Outcome
 
@@ -34,6 +35,9 @@ class Kernel:
     rejoin: Callable[[Iterable[Endpoint]], None] = endpoints.add_again
     get_sysctl: Callable[[str], str | None] = sysctl.read
     set_sysctl: Callable[[str, str], None] = sysctl.write
+    closed_connections: Callable[[int, int], list[ClosedConnection]] = diag.closed_connections
+    subflows: Callable[[Collection[int], int, int], list[TcpSocket]] = diag.subflows
+    reset: Callable[[Sequence[TcpSocket]], int] = resets.reset
     tcp_opened: Callable[[], int] = counters.tcp_opened
     link_bytes: Callable[[], dict[str, tuple[int, int]]] = counters.link_bytes
     mptcp_counters: Callable[[], dict[str, int]] = counters.mptcp_counters
@@ -42,6 +46,7 @@ class Kernel:
     listens: Callable[[int], bool] = processes.listens
     listeners: Callable[[int], list[Listener]] = diag.listeners
     owner: Callable[[Listener], str] = processes.owner
+    bound_listener: Callable[[int, int, int], bool] = listener_buffer.bound
     cost: Callable[[], float] = time.thread_time
     """Processor time (s) of the thread that asks."""
 

@@ -6,14 +6,17 @@
     prober      each path answers
     traffic     what running connections show
     failover    when another peer may have its turn
+    abandoned   what arrives has somebody to read it
 
 What each finds goes down this wiring, and only there: they do not know each other.
 
     traffic  ── hints ──> prober, tunnel        processes ── listens ──> tunnel
              ── lives ──> failover              tunnel ── overdue ──> prober
              ── all ────> interventions                ── verdict ──> failover
+             ── moving ─> abandoned
 
-They act on nothing: that is the plan's, but for three emergencies (``interventions``).
+They act on nothing: that is the plan's, but for four emergencies (``interventions``,
+``abandoned``).
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from ..core.health.ports import Life
 from ..core.network.wans import names_by_address
 from ..core.plan import Plan
 from ..core.state import Part
+from .abandoned import Abandoned
 from .failover import Failover
 from .interventions import Interventions
 from .kernel import KERNEL, Kernel
@@ -79,10 +83,11 @@ class Monitor:
         )
         self._failover = Failover(request, clock)
         self._interventions = Interventions(restart, self._work, kernel)
+        self._abandoned = Abandoned(self._work, kernel)
 
     def tasks(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What has to run beside the loop."""
-        return (self._prober.run, self._tunnel.run, self._traffic.run)
+        return (self._prober.run, self._tunnel.run, self._traffic.run, self._abandoned.run)
 
     def close(self) -> None:
         self._prober.close()
@@ -115,6 +120,7 @@ class Monitor:
         self._plan = plan
         self._failover.follow(plan)
         self._traffic.follow(config)
+        self._abandoned.follow(config)
         self._tunnel.follow(plan)
         self._prober.follow(targets(plan, self._tunnel.address))
 
@@ -159,6 +165,8 @@ class Monitor:
         return [p.peer.name for p in self._plan.peers if self._tunnel.address in p.addresses]
 
     async def _traffic_seen(self, seen: Seen) -> None:
+        if seen.hints.moving:
+            self._abandoned.client_moves()
         wans = names_by_address(self._plan.wans)
         for local in seen.hints.suspects:
             if local in wans:

@@ -6,11 +6,20 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mptcp_agent.core.sockets import Listener, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from mptcp_agent.core.sockets import (
+    ClosedConnection,
+    Listener,
+    Subflow,
+    SubflowFlag,
+    TcpInfo,
+    TcpSocket,
+    TcpState,
+)
+from mptcp_agent.errors import KernelError
 from mptcp_agent.monitor.kernel import Kernel
 from mptcp_agent.system.probes import Outcome
 
@@ -58,6 +67,13 @@ class FakeKernel:
         self.orphans: set[int] = set()
         """Tokens of connections without a subflow."""
         self.sysctls = {"net.mptcp.close_timeout": "60"}
+        self.closed: list[ClosedConnection] | None = []
+        """Connections in FIN-WAIT-2; None: the kernel cannot tell."""
+        self.bounded: list[tuple[int, int]] = []
+        """Process and port of each listener whose buffer was bounded."""
+        self.asked_closed: list[tuple[int, int]] = []
+        """Local and remote port of each question for them."""
+        self.resets: list[list[TcpSocket]] = []
         self.walks = 0
         """Readings of the sockets."""
         self._kept: dict[str, list[socket.socket]] = {}
@@ -78,6 +94,11 @@ class FakeKernel:
             rejoin=lambda some: self.rejoined.append((self._clock(), *(e.id for e in some))),
             get_sysctl=self.sysctls.get,
             set_sysctl=self.sysctls.__setitem__,
+            closed_connections=self._closed_connections,
+            subflows=lambda tokens, *_: [
+                s for s in self.sockets if s.subflow and s.subflow.token_local in tokens
+            ],
+            reset=self._reset,
             tcp_opened=lambda: self.opened,
             link_bytes=lambda: dict(self.links),
             mptcp_counters=lambda: dict(self.counters),
@@ -86,6 +107,7 @@ class FakeKernel:
             listens=lambda port: port in self.listening or port in self.strangers,
             listeners=self._listeners,
             owner=lambda of: f"program {of.inode}",
+            bound_listener=self._bound_listener,
             cost=lambda: self._spent,
         )
 
@@ -174,6 +196,20 @@ class FakeKernel:
         self.destroyed.append(sock)
         self.sockets = [s for s in self.sockets if s.cookie != sock.cookie]
         return True
+
+    def _closed_connections(self, local_port: int, remote_port: int) -> list[ClosedConnection]:
+        self.asked_closed.append((local_port, remote_port))
+        if self.closed is None:
+            raise KernelError("no mptcp_diag")
+        return self.closed
+
+    def _bound_listener(self, pid: int, port: int, size: int) -> bool:
+        self.bounded.append((pid, port))
+        return True
+
+    def _reset(self, found: Sequence[TcpSocket]) -> int:
+        self.resets.append(list(found))
+        return len(found)
 
     def _watch(self, pid: int) -> int | None:
         if pid not in self.processes or not self.tells_ends:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import closing
 
-from ...core.sockets import Listener, TcpSocket
+from ...core.sockets import ClosedConnection, Listener, TcpSocket
 from ...errors import KernelError
 from .conversation import Conversation
 from .diag_messages import (
@@ -21,6 +22,7 @@ from .diag_messages import (
     SOCKET_ID,
     SOCKET_ID_REST,
     STATES,
+    closed_connection,
     listener,
     tcp_socket,
     token,
@@ -75,6 +77,26 @@ def mptcp_connections(remote_port: int) -> frozenset[int]:
     established = 1 << STATES.index("established")
     found = _both_families(0, remote_port, established, _IPPROTO_MPTCP)
     return frozenset(token(message) for message in found)
+
+
+def closed_connections(local_port: int, remote_port: int) -> list[ClosedConnection]:
+    """The MPTCP connections in FIN-WAIT-2. Raises KernelError. The kernel picks them: 0.1 ms, and
+    0.8 ms where 6,000 are in other states."""
+    state = 1 << STATES.index("fin-wait-2")
+    found = _both_families(local_port, remote_port, state, _IPPROTO_MPTCP)
+    return [closed_connection(message) for message in found]
+
+
+def subflows(tokens: Collection[int], local_port: int, remote_port: int) -> list[TcpSocket]:
+    """Of ``tcp_sockets`` the subflows of these connections. What has none of their tokens is not
+    unpacked."""
+    raw = [number.to_bytes(4, sys.byteorder) for number in tokens]
+    found = [
+        tcp_socket(message)
+        for message in _both_families(local_port, remote_port)
+        if any(number in message for number in raw)
+    ]
+    return [s for s in found if s.subflow and s.subflow.token_local in tokens]
 
 
 def backlog(port: int) -> int:

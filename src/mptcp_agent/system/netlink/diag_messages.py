@@ -12,7 +12,15 @@ import struct
 import sys
 from typing import Final, get_args
 
-from ...core.sockets import Listener, Subflow, SubflowFlag, TcpInfo, TcpSocket, TcpState
+from ...core.sockets import (
+    ClosedConnection,
+    Listener,
+    Subflow,
+    SubflowFlag,
+    TcpInfo,
+    TcpSocket,
+    TcpState,
+)
 from .framing import attributes, device
 
 #: linux/inet_diag.h inet_diag_sockid: ports and addresses in network order; then the
@@ -79,6 +87,12 @@ def tcp_socket(message: bytes) -> TcpSocket:
 def token(message: bytes) -> int:
     """Of an MPTCP socket: the local token of its connection (struct mptcp_info, linux/mptcp.h)."""
     return _Fields(attributes(message[MESSAGE_SIZE:]).get(_INET_DIAG_INFO, b"")).u32(12)
+
+
+def closed_connection(message: bytes) -> ClosedConnection:
+    """Of an MPTCP socket in FIN-WAIT-2. One without a process has no inode."""
+    fields = _Fields(message)
+    return ClosedConnection(token(message), bool(fields.u32(_INODE_AT)), fields.u32(_RQUEUE_AT))
 
 
 def waiting(message: bytes) -> int:
