@@ -16,6 +16,7 @@ from ..core.plan import buffers
 from ..core.plan.peers import reachable
 from ..core.plan.sysctls import RMEM, WMEM, buffer_values, strict_filter
 from ..core.problem import Problem
+from ..core.router_firewall.warnings import called
 from ..core.ubus import Call
 from ..core.verdict import (
     idle_processes,
@@ -58,6 +59,7 @@ def run_checks(view: View, call: Call, asked: Asked) -> list[Row]:
         lambda: _configuration(view),
         lambda: _problems(view),
         lambda: _firewall(view),
+        lambda: _left_alone(view),
         lambda: _engine(view, asked.installed),
         lambda: _peers(view),
         lambda: _wans(view),
@@ -169,6 +171,22 @@ def _firewall(view: View) -> Iterator[Row]:
         f"{planned[0].backend} planned, {where} in place",
         "" if result == "ok" else "see the system log",
     )
+
+
+def _left_alone(view: View) -> Iterator[Row]:
+    """What the router's own firewall refuses, and so is not redirected. What is left alone without
+    being refused is a problem, and told above."""
+    config = view.snapshot.config
+    if not config or not config.client or not config.firewall:
+        return
+    for item in view.plan.judged.left:
+        if not item.unread:
+            because = called(item.section, config.firewall)
+            text = f"{item.interface} ({item.what}) is not redirected: refused by {because}"
+            yield row("router firewall", "ok", text)
+    unread = [s.text("path") for s in config.firewall if s.type == "include"]
+    if unread:
+        yield row("router firewall", "ok", f"{', '.join(unread)}: included, and not read")
 
 
 def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:

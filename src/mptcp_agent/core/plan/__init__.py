@@ -18,6 +18,8 @@ from ..network import MAIN_LIMIT, Facts
 from ..network.topology import Topology
 from ..network.wans import WanLink, surroundings, wan_links
 from ..problem import Problem
+from ..router_firewall import warnings
+from ..router_firewall.judgement import Judgement, judge
 from ..snapshot import Capabilities, Choice, Snapshot
 from ..state import Backend, Family, Process, RouterState
 from ..state import family as family_of
@@ -49,6 +51,8 @@ class Plan:
     """What the redirector is told; the choice, or the last one while there is none."""
     mode: Mode = "bypass"
     proxies: Proxies = field(default_factory=Proxies)
+    judged: Judgement = field(default_factory=Judgement)
+    """What of the LAN the router's own firewall permits to be redirected."""
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -74,7 +78,8 @@ def plan(snapshot: Snapshot) -> Plan:
     backend, problems = _backend(config, capabilities)
     processes = _processes(snapshot, engine, fenced=backend is not None)
     around = surroundings(config, facts, observed.rules)
-    switch = backend is not None and bool(config.client and around.lan_devices)
+    judged = _judged(config, around, facts)
+    switch = backend is not None and bool(config.client and judged.devices)
     mode = _mode(snapshot, choice, engine, processes) if switch else "bypass"
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
@@ -91,7 +96,7 @@ def plan(snapshot: Snapshot) -> Plan:
         limits=routing.limits(wans, families),
         routes=routing.routes(wans, around.connected, peers, health, families),
         rules=routing.rules(config, wans, peers),
-        firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp),)
+        firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp, judged),)
         if backend
         else (),
         processes=processes,
@@ -106,6 +111,7 @@ def plan(snapshot: Snapshot) -> Plan:
             *_notes(config, wans, peers, facts, len(endpoints), capabilities.endpoints),
             *_left_out(config, wans, configured, families, plain),
             *_unproxied(config, around, facts),
+            *warnings.problems(config, facts.interfaces, judged),
         ),
         wans=wans,
         peers=peers,
@@ -113,7 +119,19 @@ def plan(snapshot: Snapshot) -> Plan:
         configured=configured,
         mode=mode,
         proxies=engine,
+        judged=judged,
     )
+
+
+def _judged(config: Config, around: Topology, facts: Facts) -> Judgement:
+    """Of the LAN what the router's own firewall permits to be redirected: all, where there is no
+    firewall."""
+    if config.client is None:
+        return Judgement()
+    if not config.firewall:
+        return Judgement(devices=around.lan_devices)
+    client = config.client
+    return judge(config.firewall, facts.interfaces, client.lan, around.uplinks, client.local_port)
 
 
 def _processes(snapshot: Snapshot, engine: Proxies, fenced: bool) -> tuple[Process, ...]:
