@@ -285,7 +285,7 @@ class FirewallCases:
         family: Family = 6 if way else 4
         part: Callable[..., LanRule] = partial(LanRule, family=family)
         mine, others = ({field: value} for value in PARTS[field](lab, way))
-        redirect = replace(REDIRECT, mode=mode)
+        redirect = REDIRECT if mode == "proxy" else BLOCK
         asked, taken = (
             PROXIED[way],
             f"proxied {PROXIED[way]} {PORT}" if mode == "proxy" else "refused",
