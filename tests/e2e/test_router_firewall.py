@@ -106,7 +106,7 @@ def test_a_forbidden_device_stays_forbidden(net: Network, family: int) -> None:
     assert proxied(net, mine)
     assert wait_state(client, "active")["problems"] == []
     _, said, _ = cli(client, "check")
-    assert f"lan ({forbidden}) is not redirected: refused by 'Kids' (firewall.kids)" in said
+    assert f"'Kids' (firewall.kids) refuses lan ({forbidden}): not redirected" in said
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -10,6 +10,7 @@ import pytest
 from unit import firewalls
 from unit.firewalls import FIREWALLS, HOSTS, INEXACT, INTERFACES, REDIRECTOR, Probe, probes
 
+from mptcp_agent.core.network import Interface
 from mptcp_agent.core.router_firewall.judgement import Judgement, judge
 from mptcp_agent.core.state import LanRule
 
@@ -78,3 +79,87 @@ def test_with_both_wans_at_once(name: str) -> None:
             assert any(allowed), probe
         elif name not in INEXACT:
             assert not all(allowed), probe
+
+
+#: What is left alone of firewalls that ask for more than addresses and ports, and what it was.
+NARROW = {
+    "hours": (firewalls.MAC_B, "hours"),
+    "hours-of-one": (firewalls.HOST_50, "hours"),
+    "not-these-days": (firewalls.HOST_50, "hours"),
+    "past": (firewalls.HOST_50, "hours"),
+    "rate": (firewalls.HOST_50, "rate limit"),
+    "mark": (firewalls.HOST_50, "mark"),
+    "dscp": (firewalls.HOST_50, "DSCP"),
+    "set-of-others": (firewalls.HOST_50, "set 'dns', which others fill"),
+    # Only the permission depends on the hour; without it that is what the next rule says.
+    "allowed-for-hours": (firewalls.HOST_50, ""),
+}
+
+
+@pytest.mark.parametrize("name", INEXACT)
+def test_nobody_else_is_left_alone_than_the_rule_is_about(name: str) -> None:
+    judgement = judged(name, *firewalls.UPLINKS)
+    what, unread = NARROW[name]
+    assert {(i.interface, i.what, i.section, i.unread) for i in judgement.left} == {
+        ("lan", what, f"@rule[{1 if name == 'allowed-for-hours' else 0}]", unread)
+    }
+    about = {firewalls.MAC_B: "b", firewalls.HOST_50: firewalls.HOST_50}[what]
+    for probe in probes():
+        assert redirects(judgement, probe) == (about not in (probe.host, probe.source)), probe
+
+
+def test_what_is_left_alone_is_named() -> None:
+    def named(name: str) -> list[tuple[str, str, str]]:
+        left = judged(name, *firewalls.UPLINKS).left
+        return [(i.interface, i.what, i.section) for i in left]
+
+    assert named("stock") == []
+    assert named("address") == [("lan", "192.168.78.50", "@rule[0]")]
+    assert named("all-but-a-mac") == [("lan", "all but 02:00:00:00:00:0b", "@rule[0]")]
+    assert named("host-to-destination-and-port") == [
+        ("lan", "192.168.78.107 to 198.51.100.0/24 to port 25", "@rule[0]")
+    ]
+    assert named("one-source") == [
+        ("lan", "all but 192.168.78.107", "@zone[0]"),
+        ("lan", "IPv6", "@zone[0]"),
+    ]
+    assert named("guests-stay-inside") == [
+        ("guest", "IPv4", "@zone[2]"),
+        ("guest", "IPv6", "@zone[2]"),
+    ]
+
+
+def test_without_a_wan_only_the_way_in_counts() -> None:
+    """While none is known: what may get out would change with the first one that comes up."""
+    assert judged("guests-stay-inside").devices == ("br-guest", "br-lan")
+    assert judged("guests-may-not-in").devices == ("br-lan",)
+
+
+def test_a_wan_in_no_zone_says_nothing() -> None:
+    """Somebody forgot it; the LAN is not cut off for that."""
+    without = FIREWALLS["stock"].replace("\tlist network 'wan2'\n", "")
+    sections = firewalls.parsed(without + firewalls.refused(src_ip=firewalls.HOST_50, dest="*"))
+    for uplinks in (("wan2",), ("wan1", "wan2")):
+        judgement = judge(sections, INTERFACES, ("lan",), uplinks, REDIRECTOR)
+        assert judgement.devices == ("br-lan",)
+        assert [i.what for i in judgement.left] == [firewalls.HOST_50]
+
+
+def test_more_than_a_chain_should_hold_leaves_the_network_alone() -> None:
+    many = [f"192.168.78.{n}" for n in range(1, 250, 2)]
+    rule = firewalls.refused(src_ip=many, dest_ip=[f"10.0.{n}.9" for n in range(50)])
+    sections = firewalls.parsed(FIREWALLS["stock"] + rule)
+    judgement = judge(sections, INTERFACES, ("lan",), firewalls.UPLINKS, REDIRECTOR)
+    assert judgement.rules == (LanRule(False, "br-lan", 4),)
+    assert [(i.what, i.unread) for i in judgement.left] == [("IPv4", "too many rules")]
+
+
+def test_an_interface_whose_protocol_names_its_zone() -> None:
+    """464xlat's ``wan_4`` is in no zone's list of networks; netifd tells (``data``)."""
+    child = Interface("wan1_4", "464-wan1", True, zone="wan")
+    sections = firewalls.parsed(firewalls.DEFAULTS + firewalls.LAN_ZONE + firewalls.WAN_ZONE)
+    judgement = judge(sections, (*INTERFACES, child), ("lan",), ("464-wan1",), REDIRECTOR)
+    assert judgement.devices == ()
+    forwarded = firewalls.parsed(firewalls.STOCK)
+    judgement = judge(forwarded, (*INTERFACES, child), ("lan",), ("464-wan1",), REDIRECTOR)
+    assert (judgement.devices, judgement.rules) == (("br-lan",), ())

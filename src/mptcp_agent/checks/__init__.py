@@ -16,7 +16,7 @@ from ..core.plan import buffers
 from ..core.plan.peers import reachable
 from ..core.plan.sysctls import RMEM, WMEM, buffer_values, strict_filter
 from ..core.problem import Problem
-from ..core.router_firewall.warnings import called
+from ..core.router_firewall.warnings import by_section, called, whose
 from ..core.ubus import Call
 from ..core.verdict import (
     idle_processes,
@@ -179,14 +179,13 @@ def _left_alone(view: View) -> Iterator[Row]:
     config = view.snapshot.config
     if not config or not config.client or not config.firewall:
         return
-    for item in view.plan.judged.left:
-        if not item.unread:
-            because = called(item.section, config.firewall)
-            text = f"{item.interface} ({item.what}) is not redirected: refused by {because}"
-            yield row("router firewall", "ok", text)
+    for section, items in by_section(view.plan.judged.left, exact=True).items():
+        said = f"{called(section, config.firewall)} refuses {whose(items)}: not redirected"
+        yield row(f"firewall.{section}" if section else "firewall", "ok", said)
     unread = [s.text("path") for s in config.firewall if s.type == "include"]
     if unread:
-        yield row("router firewall", "ok", f"{', '.join(unread)}: included, and not read")
+        said = f"only /etc/config/firewall is read, not what it includes: {', '.join(unread)}"
+        yield row("firewall includes", "ok", said)
 
 
 def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:

@@ -15,7 +15,7 @@ refuses goes its own way, and is refused there:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import product
 
@@ -28,9 +28,9 @@ from .packets import EVERYTHING, Addresses, Packets, Step, Steps, both, ended, s
 from .reader import placeholder, read
 from .zones import RouterFirewall
 
-#: More rules than this a chain does not get: nobody writes so many by hand, each costs every new
-#: connection time, and iptables, one address a rule, multiplies.
-MOST_RULES = 1024
+#: More rules than this a family of a device does not get, counted as iptables has them, one address
+#: a rule: it commits and reads back the whole table each time.
+MOST_RULES = 4096
 #: More pairs of steps than this are not put together: it takes a slow router seconds.
 _MOST_PAIRS = 20_000
 
@@ -46,7 +46,7 @@ class LeftAlone:
     section: str
     unread: str = ""
     whole: bool = False
-    """Nothing of the interface is redirected."""
+    """Nothing of a family is redirected."""
     at_input: bool = False
     """Because it may not reach the redirector; else because it may not get out."""
 
@@ -81,19 +81,16 @@ def judge(
     for device, name in devices.items():
         own = tuple(i for i in interfaces if i.device == device)
         judged = [_Judged.of(firewall, f, device, uplinks, port, own) for f in FAMILIES]
-        left += dict.fromkeys(j for each in judged for j in each.left(name))
+        zone = next(
+            (z.label for z in firewall.zones if any(z.has(device, f) for f in FAMILIES)), ""
+        )
+        left += dict.fromkeys(item for each in judged for item in each.left(name, zone))
         if all(each.nothing for each in judged):
             continue
         redirected.append(device)
         for each in judged:
             rules += each.rules(device)
-    return Judgement(
-        tuple(sorted(redirected)), tuple(rules), tuple(_without_doubles(left, devices.values()))
-    )
-
-
-def _without_doubles(left: Iterable[LeftAlone], lans: Iterable[str]) -> Iterable[LeftAlone]:
-    return dict.fromkeys(item for lan in lans for item in left if item.interface == lan)
+    return Judgement(tuple(sorted(redirected)), tuple(rules), tuple(dict.fromkeys(left)))
 
 
 def blocked(
@@ -154,7 +151,7 @@ class _Judged:
                 )
             ways_out.append(steps)
         ignored = [
-            f"{s.section}|{s.unread}"
+            f"{s.section} ({s.unread})"
             for steps in (way_in, *ways_out)
             for s in steps
             if s.unread and s.verdict == "accept"
@@ -164,13 +161,9 @@ class _Judged:
         way_out = reduce(lambda a, b: _together(a, b, _one_wan), certain) if certain else _FREE
         steps = _together(way_out, way_in, _every_chain)
         end = steps[-1].verdict == "accept"
-        return cls(
-            family,
-            (*shortest(steps[:-1], end), steps[-1]),
-            way_in,
-            way_out,
-            tuple(dict.fromkeys(ignored)),
-        )
+        steps = (*shortest(steps[:-1], end), steps[-1])
+        made = cls(family, steps, way_in, way_out, tuple(dict.fromkeys(ignored)))
+        return made if made.weight <= MOST_RULES else replace(made, steps=_TOO_MUCH)
 
     @property
     def nothing(self) -> bool:
@@ -185,26 +178,37 @@ class _Judged:
             steps = steps[:-1]
         return [rule for step in steps for rule in _rules(step, device, self.family)]
 
-    def left(self, interface: str) -> list[LeftAlone]:
-        unread = ", ".join(i.replace("|", " (") + ")" for i in self.ignored)
+    @property
+    def weight(self) -> int:
+        """How many rules it takes where a rule has one address, one range of ports, one MAC."""
+        return sum(
+            len(p.sources)
+            * len(p.destinations)
+            * len(p.sports)
+            * len(p.dports)
+            * (1 if p.macs.but else len(p.macs.names))
+            for p in (step.packets for step in self.steps)
+        )
+
+    def left(self, interface: str, zone: str) -> list[LeftAlone]:
+        """What is not redirected; ``zone`` is the section of the interface's zone, which stands
+        for the policies of all."""
+        unread = ", ".join(self.ignored)
         if self.nothing:
             kept_in = any(s.verdict == "accept" for s in self.way_in)
             because = self.way_out if kept_in else self.way_in
-            last = because[-1] if len(because) > 1 or not because[0].section else because[0]
-            section = next((s.section for s in because if s.section), last.section)
-            return [LeftAlone(interface, f"IPv{self.family}", section, unread, True, not kept_in)]
-        found = []
-        allowed = []
+            section = next((s.section for s in because if s.section), zone)
+            why = ", ".join(filter(None, (unread, self.steps[-1].unread)))
+            return [LeftAlone(interface, f"IPv{self.family}", section, why, True, not kept_in)]
+        found, allowed = [], []
         for step in self.steps:
             if step.verdict == "accept":
                 allowed.append(described(step.packets, self.family))
-            elif EVERYTHING.within(step.packets):
-                what = "all but " + "; ".join(allowed)
-                at_input = step.section == self.way_in[-1].section
-                found.append(LeftAlone(interface, what, step.section, unread, at_input=at_input))
-            else:
-                what = described(step.packets, self.family)
-                found.append(LeftAlone(interface, what, step.section, step.unread))
+                continue
+            what, why = described(step.packets, self.family), step.unread
+            if EVERYTHING.within(step.packets):
+                what, why = f"all but {'; '.join(allowed)}", ", ".join(filter(None, (unread, why)))
+            found.append(LeftAlone(interface, what, step.section or zone, why))
         return found
 
 

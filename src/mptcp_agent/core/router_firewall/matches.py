@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..network import Interface
 from ..state import Family
@@ -31,8 +30,7 @@ FAMILIES: tuple[Family, Family] = (4, 6)
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Ipset:
+class Ipset(NamedTuple):
     """A set; ``entries`` are those of the configuration, "" where ``unread`` says why not."""
 
     name: str
@@ -142,11 +140,11 @@ def _members(
             found.append(_member(named, ways, entry, of, interfaces))
         except ValueError:
             continue  # as firewall4 does, with a warning
-    if not match.negated:
-        return found, ""
-    if len(ways) > 1:
+    if len(ways) == 1 and match.negated:
+        return (_all_but(found, ways[0], named.types[0][1]),), ""
+    if match.negated:
         return (EVERYTHING,), f"set '{named.name}', negated"
-    return (_all_but(found, ways[0], named.types[0][1]),), ""
+    return ((_any_of(found),) if len(ways) == 1 and found else found), ""
 
 
 def _member(
@@ -170,6 +168,17 @@ def _member(
             )
             found = found.meet(Packets(destinations=pairs) if away else Packets(sources=pairs))
     return found
+
+
+def _any_of(members: list[Packets]) -> Packets:
+    """What is in one of the members, which differ in one field."""
+    return Packets(
+        tuple(dict.fromkeys(a for m in members for a in m.sources)),
+        tuple(dict.fromkeys(a for m in members for a in m.destinations)),
+        Macs(frozenset(n for m in members for n in m.macs.names), members[0].macs.but),
+        merged(r for m in members for r in m.sports),
+        merged(r for m in members for r in m.dports),
+    )
 
 
 def _all_but(members: list[Packets], way: str, kind: str) -> Packets:

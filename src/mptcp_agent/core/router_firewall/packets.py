@@ -5,6 +5,8 @@ A set is what one rule of a firewall can match: an intersection of what each fie
 intersection of two sets is one again, and what two chains say of a packet together can be said
 by one list (``both``).
 
+Named tuples, since rules by the hundred are compared and put together, which they do in C.
+
 Addresses are kept as (value, mask) pairs of one family, as the kernel compares them: a mask with
 holes (``::1234/::ffff:ffff:ffff:ffff``, a host under any prefix) is nothing special then.
 """
@@ -13,8 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..state import Family
 
@@ -34,8 +35,7 @@ BITS: dict[Family, int] = {4: 32, 6: 128}
 Verdict = Literal["accept", "refuse", "silence"]
 
 
-@dataclass(frozen=True)
-class Macs:
+class Macs(NamedTuple):
     """These, or all but these."""
 
     names: frozenset[str] = frozenset()
@@ -58,8 +58,7 @@ class Macs:
         return not self.but and self.names <= other.names
 
 
-@dataclass(frozen=True)
-class Packets:
+class Packets(NamedTuple):
     """TCP packets of one family from one device; what is not said is any."""
 
     sources: Addresses = ANYWHERE
@@ -97,8 +96,7 @@ class Packets:
 EVERYTHING = Packets()
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What is said of packets of which no step before said anything.
 
     ``section`` names the section of the configuration that says so; ``unread`` is what of it

@@ -51,7 +51,8 @@ def _problems(
             )
     if config.client:
         yield from _lans(config, interfaces, judged)
-        yield from (_more_than_forbidden(item, sections) for item in judged.left if item.unread)
+        for section, items in by_section(judged.left, exact=False).items():
+            yield _more_than_forbidden(section, items, sections)
 
 
 def _lans(
@@ -97,13 +98,30 @@ def _same(item: LeftAlone, interface: Interface, interfaces: tuple[Interface, ..
     return named is not None and named.device == interface.device
 
 
-def _more_than_forbidden(item: LeftAlone, sections: tuple[Section, ...]) -> Problem:
-    what = f"{item.interface} ({item.what})"
+def by_section(left: Iterable[LeftAlone], exact: bool) -> dict[str, list[LeftAlone]]:
+    """What is left alone because the firewall refuses it (``exact``), or because it may: by what
+    says so."""
+    found: dict[str, list[LeftAlone]] = {}
+    for item in left:
+        if exact == (not item.unread):
+            found.setdefault(item.section, []).append(item)
+    return found
+
+
+def whose(items: Iterable[LeftAlone]) -> str:
+    """``lan (192.168.1.50), guest (IPv6)``."""
+    return ", ".join(dict.fromkeys(f"{item.interface} ({item.what})" for item in items))
+
+
+def _more_than_forbidden(
+    section: str, items: list[LeftAlone], sections: tuple[Section, ...]
+) -> Problem:
+    unread = ", ".join(dict.fromkeys(item.unread for item in items))
     return Problem(
-        f"firewall.{item.section}" if item.section else "firewall",
-        f"{called(item.section, sections)} depends on more than addresses and ports "
-        f"({item.unread}), which cannot be asked before the redirect: {what} is never redirected, "
-        "and goes out directly where the firewall lets it",
+        f"firewall.{section}" if section else "firewall",
+        f"{called(section, sections)} depends on more than addresses and ports ({unread}), which "
+        f"cannot be asked before the redirect: {whose(items)} is never redirected, and goes out "
+        "directly where the firewall lets it",
         "nothing, if that is all right; else say it by address, MAC or port alone",
         "warning",
     )

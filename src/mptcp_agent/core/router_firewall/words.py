@@ -11,20 +11,21 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..network import Interface
 from ..state import Family
 from . import packets
 from .packets import Masked, Range
 
-_MAC = re.compile(r"([0-9a-f]{1,2})[:-]" * 5 + r"([0-9a-f]{1,2})", re.ASCII | re.IGNORECASE)
-_PORT = re.compile(r"([0-9]{1,5})(?:[-:]([0-9]{1,5}))?", re.ASCII)
-_LIMIT = re.compile(r"[0-9]+(?:/([a-z]+))?", re.ASCII)
-_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2})(?:T([0-9:]+))?)?)?", re.ASCII)
-_TIME = re.compile(r"([0-9]{1,2})(?::([0-9]{1,2})(?::([0-9]{1,2}))?)?", re.ASCII)
-_IDENTIFIER = re.compile(r"[a-zA-Z_.][a-zA-Z0-9/_.-]*", re.ASCII)
-_MARK = re.compile(r"0?x?[0-9a-f]+(?:/0?x?[0-9a-f]+)?", re.ASCII | re.IGNORECASE)
+# Compiled by those who need them: an ordinary firewall needs two.
+_MAC = r"([0-9a-f]{1,2})[:-]" * 5 + r"([0-9a-f]{1,2})"
+_PORT = r"([0-9]{1,5})(?:[-:]([0-9]{1,5}))?"
+_LIMIT = r"[0-9]+(?:/([a-z]+))?"
+_DATE = r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{1,2})(?:T([0-9:]+))?)?)?"
+_TIME = r"([0-9]{1,2})(?::([0-9]{1,2})(?::([0-9]{1,2}))?)?"
+_IDENTIFIER = r"[a-zA-Z_.][a-zA-Z0-9/_.-]*"
+_MARK = r"0?x?[0-9a-f]+(?:/0?x?[0-9a-f]+)?"
 
 POLICIES = ("accept", "reject", "drop")
 TARGETS = (*POLICIES, "notrack", "helper", "mark", "dscp", "dnat", "snat", "masquerade")
@@ -33,16 +34,14 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 _UNITS = ("second", "minute", "hour", "day")
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """A value that a ``!`` may negate."""
 
     text: str
     negated: bool
 
 
-@dataclass(frozen=True)
-class Subnet:
+class Subnet(NamedTuple):
     """One address, network or range of a ``src_ip``."""
 
     family: Family
@@ -50,8 +49,7 @@ class Subnet:
     negated: bool = False
 
 
-@dataclass(frozen=True)
-class SetMatch:
+class SetMatch(NamedTuple):
     """``ipset``: the set's name, and for each of its fields src or dst where that is said."""
 
     name: str
@@ -112,7 +110,7 @@ def integer(value: str) -> int:
 
 
 def identifier(value: str) -> str:
-    if not _IDENTIFIER.fullmatch(value):
+    if not re.fullmatch(_IDENTIFIER, value):
         raise ValueError(value)
     return value
 
@@ -134,7 +132,7 @@ def protocols(value: str) -> list[str]:
 
 def mac(value: str) -> Word:
     said = word(value)
-    found = _MAC.fullmatch(said.text)
+    found = re.fullmatch(_MAC, said.text.lower())
     if not found:
         raise ValueError(value)
     return Word(":".join(f"{int(g, 16):02x}" for g in found.groups()), said.negated)
@@ -143,7 +141,7 @@ def mac(value: str) -> Word:
 def port(value: str) -> tuple[Range, bool]:
     """First and last, and whether it is all but these."""
     said = word(value)
-    found = _PORT.fullmatch(said.text)
+    found = re.fullmatch(_PORT, said.text)
     if not found:
         raise ValueError(value)
     first = int(found[1])
@@ -172,21 +170,21 @@ def settype(value: str) -> tuple[str, str]:
 
 def limit(value: str) -> str:
     said = word(value)
-    found = _LIMIT.fullmatch(said.text)
+    found = re.fullmatch(_LIMIT, said.text)
     if not found or (found[1] and not enumerated(found[1], _UNITS)):
         raise ValueError(value)
     return said.text
 
 
 def time(value: str) -> str:
-    found = _TIME.fullmatch(value)
+    found = re.fullmatch(_TIME, value)
     if not found or int(found[1]) > 23 or any(int(found[n] or 0) > 59 for n in (2, 3)):
         raise ValueError(value)
     return value
 
 
 def date(value: str) -> str:
-    found = _DATE.fullmatch(value)
+    found = re.fullmatch(_DATE, value)
     if (
         not found
         or not 1970 <= int(found[1]) <= 2038
@@ -206,7 +204,7 @@ def weekdays(value: str) -> str:
 
 
 def mark(value: str) -> str:
-    if not _MARK.fullmatch(word(value).text):
+    if not re.fullmatch(_MARK, word(value).text.lower()):
         raise ValueError(value)
     return value
 
