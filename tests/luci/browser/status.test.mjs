@@ -150,7 +150,7 @@ test('what the firewall refuses is named with its section', async t => {
 	const alone = [ { interface: 'lan', what: '192.168.78.50', section: 'cam', because: "'Camera' (firewall.cam)", unread: '' } ];
 	const page = await shown(t, usual({ status: r.status({ client: { ...r.status().client, left_alone: alone } }) }));
 
-	assert.match(await text(page, '#view'), /lan \(192\.168\.78\.50\): 'Camera' \(firewall\.cam\)/);
+	assert.match(await page.locator('#view').textContent(), /lan \(192\.168\.78\.50\): 'Camera' \(firewall\.cam\)/);
 });
 
 test('IPv6 only, on a phone too', async t => {
