@@ -7,12 +7,16 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from unit import firewalls
 from unit.firewalls import FIREWALLS, HOSTS, INEXACT, INTERFACES, REDIRECTOR, Probe, probes
 
+from mptcp_agent.core.firewall import checked
 from mptcp_agent.core.network import Interface
+from mptcp_agent.core.router_firewall import Section
 from mptcp_agent.core.router_firewall.judgement import Judgement, judge
-from mptcp_agent.core.state import LanRule
+from mptcp_agent.core.state import Firewall, LanRule, Redirect
 
 RECORDED = firewalls.recorded()
 
@@ -163,3 +167,31 @@ def test_an_interface_whose_protocol_names_its_zone() -> None:
     forwarded = firewalls.parsed(firewalls.STOCK)
     judgement = judge(forwarded, (*INTERFACES, child), ("lan",), ("464-wan1",), REDIRECTOR)
     assert (judgement.devices, judgement.rules) == (("br-lan",), ())
+
+
+ODD = ("lan", "wan", "!lan", "1.2.3.4/", "::/-200", "1.2.3.4-::1", "9.9.9.9/0xff", "²", "-1")
+WORDS = st.text("0123456789abcdef.:/-!+* \t,_", max_size=12) | st.sampled_from(ODD)
+OPTIONS = (
+    *("name", "enabled", "src", "dest", "src_ip", "dest_ip", "src_mac", "src_port", "dest_port"),
+    *("proto", "family", "ipset", "target", "limit", "start_time", "weekdays", "device", "network"),
+    *("subnet", "input", "forward", "match", "entry", "timeout", "direction", "src_dport", "mark"),
+)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Section,
+            st.sampled_from(["defaults", "zone", "rule", "forwarding", "redirect", "ipset"]),
+            st.just("@x[0]"),
+            st.dictionaries(
+                st.sampled_from(OPTIONS), WORDS | st.lists(WORDS, max_size=3).map(tuple)
+            ).map(lambda found: tuple(found.items())),
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_somebody_writes_it_can_be_read(more: list[Section]) -> None:
+    sections = (*firewalls.parsed(firewalls.STOCK), *more)
+    judgement = judge(sections, INTERFACES, ("lan", "guest"), firewalls.UPLINKS, REDIRECTOR)
+    checked(Firewall("nftables", Redirect(REDIRECTOR, (), (), rules=judgement.rules)), "nftables")
