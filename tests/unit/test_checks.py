@@ -97,6 +97,14 @@ class Case:
 
 REFUSAL = Problem("endpoint 10.1.1.78", "not permitted", "run as root")
 SERVER = view(BRIDGE_SERVER)
+
+
+def flooded(rate: str = "") -> View:
+    given = {"synflood_rate": rate} if rate else {}
+    defaults = {**FIREWALL["cfg01"], "synflood_protect": "1", **given}
+    return view(BRIDGE_CLIENT, firewall={**FIREWALL, "cfg01": defaults})
+
+
 GUARDED = view(BRIDGE_CLIENT, firewall=FIREWALL)
 UNRESOLVED = {**BRIDGE_CLIENT, "r7000": section("peer", address="vps.example")}
 UNSET = view({**BRIDGE_CLIENT, "wan2": section("wan", interface="wan2", role="main")})
@@ -209,6 +217,14 @@ CASES = (
         "nothing, if",
         of=GUARDED,
     ),
+    Case("firewall.@defaults[0]", "absent", of=GUARDED),
+    Case(
+        *("firewall.@defaults[0]", "warning", "takes 25 new connections a second"),
+        "uci set firewall.@defaults[0].synflood_rate='500/second'",
+        of=flooded(),
+    ),
+    Case("firewall.@defaults[0]", "warning", "takes 1.5 new", "uci", of=flooded("90/minute")),
+    Case("firewall.@defaults[0]", "absent", of=flooded("500/second")),
     Case("firewall includes", "ok", "/etc/firewall.user", of=GUARDED),
     Case("state", "ok", "active", of=GUARDED),
     # WANs

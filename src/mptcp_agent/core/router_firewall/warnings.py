@@ -98,6 +98,23 @@ def _same(item: LeftAlone, interface: Interface, interfaces: tuple[Interface, ..
     return named is not None and named.device == interface.device
 
 
+def flood_limit(sections: tuple[Section, ...]) -> float | None:
+    """New connections a second that the firewall takes for the router itself, redirected ones among
+    them; None: as many as there are. (``synflood_protect``, on in OpenWrt's own configuration; its
+    rule stands before those of the zones. Seen with firewall4 b6e5157: of 200 connections opened at
+    once 150 wait for their second SYN; forwarded ones are not counted.)"""
+    for section in sections:
+        if section.type != "defaults":
+            continue
+        on = section.text("synflood_protect") or section.text("syn_flood")
+        if on not in ("1", "on", "true", "yes"):
+            return None
+        rate, _, unit = (section.text("synflood_rate") or "25/second").partition("/")
+        seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(unit[:1].lower() or "s")
+        return int(rate) / seconds if rate.isdecimal() and seconds else None
+    return None
+
+
 def by_section(left: Iterable[LeftAlone], exact: bool) -> dict[str, list[LeftAlone]]:
     """What is left alone because the firewall refuses it (``exact``), or because it may: by what
     says so."""
