@@ -78,7 +78,7 @@ def plan(snapshot: Snapshot) -> Plan:
     backend, problems = _backend(config, capabilities)
     processes = _processes(snapshot, engine, fenced=backend is not None)
     around = surroundings(config, facts, observed.rules)
-    judged = _judged(config, around, facts)
+    judged = _judged(config, around, facts, backend)
     switch = backend is not None and bool(config.client and judged.devices)
     mode = _mode(snapshot, choice, engine, processes) if switch else "bypass"
     addresses = tuple(a for p in peers for a in p.addresses)
@@ -123,7 +123,7 @@ def plan(snapshot: Snapshot) -> Plan:
     )
 
 
-def _judged(config: Config, around: Topology, facts: Facts) -> Judgement:
+def _judged(config: Config, around: Topology, facts: Facts, backend: Backend | None) -> Judgement:
     """Of the LAN what the router's own firewall permits to be redirected: all, where there is no
     firewall."""
     if config.client is None:
@@ -131,7 +131,14 @@ def _judged(config: Config, around: Topology, facts: Facts) -> Judgement:
     if not config.firewall:
         return Judgement(devices=around.lan_devices)
     client = config.client
-    return judge(config.firewall, facts.interfaces, client.lan, around.uplinks, client.local_port)
+    return judge(
+        config.firewall,
+        facts.interfaces,
+        client.lan,
+        around.uplinks,
+        client.local_port,
+        backend,
+    )
 
 
 def _processes(snapshot: Snapshot, engine: Proxies, fenced: bool) -> tuple[Process, ...]:

@@ -21,7 +21,7 @@ from itertools import product
 
 from ..firewall import collapse
 from ..network import Interface
-from ..state import Family, LanRule
+from ..state import Backend, Family, LanRule
 from . import Section, chains, packets
 from .matches import FAMILIES
 from .packets import EVERYTHING, Addresses, Packets, Step, Steps, both, ended, shortest
@@ -29,8 +29,8 @@ from .reader import placeholder, read
 from .zones import RouterFirewall
 
 #: More rules than this a family of a device does not get, counted as iptables has them, one address
-#: a rule: it commits and reads back the whole table each time.
-MOST_RULES = 4096
+#: a rule. It commits and reads back the whole table each time; nftables has sets.
+MOST_RULES: dict[Backend | None, int] = {"iptables": 4096, "nftables": 16384, None: 4096}
 #: More pairs of steps than this are not put together: it takes a slow router seconds.
 _MOST_PAIRS = 20_000
 
@@ -67,6 +67,7 @@ def judge(
     lans: tuple[str, ...],
     uplinks: tuple[str, ...],
     port: int,
+    backend: Backend | None = None,
 ) -> Judgement:
     """``lans`` are netifd's interfaces whose TCP is to be redirected to ``port``, ``uplinks`` the
     devices over which it would leave. The same question again costs nothing."""
@@ -80,7 +81,10 @@ def judge(
     redirected = []
     for device, name in devices.items():
         own = tuple(i for i in interfaces if i.device == device)
-        judged = [_Judged.of(firewall, f, device, uplinks, port, own) for f in FAMILIES]
+        judged = [
+            _Judged.of(firewall, f, device, uplinks, port, own).within(MOST_RULES[backend])
+            for f in FAMILIES
+        ]
         zone = next(
             (z.label for z in firewall.zones if any(z.has(device, f) for f in FAMILIES)), ""
         )
@@ -162,8 +166,7 @@ class _Judged:
         steps = _together(way_out, way_in, _every_chain)
         end = steps[-1].verdict == "accept"
         steps = (*shortest(steps[:-1], end), steps[-1])
-        made = cls(family, steps, way_in, way_out, tuple(dict.fromkeys(ignored)))
-        return made if made.weight <= MOST_RULES else replace(made, steps=_TOO_MUCH)
+        return cls(family, steps, way_in, way_out, tuple(dict.fromkeys(ignored)))
 
     @property
     def nothing(self) -> bool:
@@ -178,10 +181,9 @@ class _Judged:
             steps = steps[:-1]
         return [rule for step in steps for rule in _rules(step, device, self.family)]
 
-    @property
-    def weight(self) -> int:
-        """How many rules it takes where a rule has one address, one range of ports, one MAC."""
-        return sum(
+    def within(self, most: int) -> _Judged:
+        """The same; nothing is redirected where that takes too many rules."""
+        weight = sum(
             len(p.sources)
             * len(p.destinations)
             * len(p.sports)
@@ -189,6 +191,7 @@ class _Judged:
             * (1 if p.macs.but else len(p.macs.names))
             for p in (step.packets for step in self.steps)
         )
+        return self if weight <= most else replace(self, steps=_TOO_MUCH)
 
     def left(self, interface: str, zone: str) -> list[LeftAlone]:
         """What is not redirected; ``zone`` is the section of the interface's zone, which stands

@@ -29,6 +29,9 @@ Ports = tuple[Range, ...]
 ANYWHERE: Addresses = ((0, 0),)
 ANY_PORT: Ports = ((0, 65535),)
 
+#: So many pairs of addresses are compared, which takes milliseconds; what is known then suffices.
+_LONG = 20_000
+
 BITS: dict[Family, int] = {4: 32, 6: 128}
 
 #: accept and refuse say what the firewall does; "silence" is a refusal because no rule allows it.
@@ -205,6 +208,11 @@ def meet(left: Addresses, right: Addresses) -> Addresses:
 
 
 def within(inner: Addresses, outer: Addresses) -> bool:
+    """May say no of long lists."""
+    if outer == ANYWHERE or inner == outer:
+        return True
+    if len(inner) * len(outer) > _LONG:
+        return False
     return all(any(not n & ~m and not (a ^ b) & n for b, n in outer) for a, m in inner)
 
 
@@ -226,13 +234,11 @@ def without(whole: Addresses, part: Masked) -> Addresses:
 
 
 def _widest(pairs: Iterable[Masked]) -> Addresses:
-    """Without those that lie in another one."""
-    found = list(dict.fromkeys(pairs))
-    return (
-        tuple(p for p in found if not any(q != p and within((p,), (q,)) for q in found))
-        if len(found) > 1
-        else tuple(found)
-    )
+    """Without those that lie in another one, where there are not many of them."""
+    found = tuple(dict.fromkeys(pairs))
+    if len(found) * len(found) > _LONG:
+        return found
+    return tuple(p for p in found if not any(q != p and within((p,), (q,)) for q in found))
 
 
 # --- Ports --------------------------------------------------------------------------------------
