@@ -138,4 +138,5 @@ def test_a_network_that_may_not_go_out_is_not_redirected(net: Network) -> None:
     ask(client, "reload")
     status = wait_state(client, "bypassed")
     assert "firewall" in status["reason"]
+    settle(client)
     assert seen(net, HOME[4][0]) == "refused"
