@@ -357,7 +357,7 @@ def test_the_document_fits_its_schema_and_shows_no_secret(
 
 def test_what_the_routers_firewall_leaves_alone() -> None:
     seen = view(BRIDGE_CLIENT, firewall=FIREWALL)
-    found = document(seen, 2.0, "active", "", 1.0)
+    found = document(seen, Moment(2.0, 2.0), "active", "", 1.0)
     STATUS.validate(found)
     left = found["client"]["left_alone"]
     assert [(i["interface"], i["what"], i["section"], i["unread"]) for i in left] == [
@@ -369,5 +369,5 @@ def test_what_the_routers_firewall_leaves_alone() -> None:
         "'Camera' (firewall.@rule[0])",
         "rule (firewall.@rule[1])",
     ]
-    whole = document(view(BRIDGE_CLIENT), 2.0, "active", "", 1.0)
+    whole = document(view(BRIDGE_CLIENT), Moment(2.0, 2.0), "active", "", 1.0)
     assert whole["client"]["left_alone"] == []
