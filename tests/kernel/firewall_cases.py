@@ -7,10 +7,12 @@ fixture ``backend`` (the back end under test, working in the lab's router).
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,8 +34,16 @@ from kernel.firewall_lab import (
 )
 from toolkit.namespace import Namespace
 
-from mptcp_agent.core.firewall import PROBE, PROBE_SOURCE, Counter, FirewallBackend, collapse
-from mptcp_agent.core.state import Access, Backend, Firewall, Redirect
+from mptcp_agent.core.firewall import (
+    PROBE,
+    PROBE_SOURCE,
+    Counter,
+    FirewallBackend,
+    collapse,
+    singles,
+)
+from mptcp_agent.core.router_firewall.packets import merged
+from mptcp_agent.core.state import Access, Backend, Family, Firewall, LanRule, Redirect
 from mptcp_agent.errors import FirewallError
 
 #: The first address of the world is proxied, the second is left alone by configuration.
@@ -45,6 +55,27 @@ REDIRECT = Redirect(
 )
 BLOCK = replace(REDIRECT, mode="block")
 OFF = replace(REDIRECT, jumps=())
+
+
+def _mac(lab: FirewallLab) -> str:
+    return str(json.loads(lab.host.ip("-json", "link", "show", "eth0"))[0]["address"])
+
+
+#: By field of a rule: what it has to be to match the host of the lab, and what of somebody else.
+PARTS: dict[str, Callable[[FirewallLab, int], tuple[object, object]]] = {
+    "sources": lambda _, way: [
+        (("192.168.78.96/27",), ("192.168.78.0/27", "192.168.79.107/32")),
+        (("fd78::/64",), ("fd79::107/128",)),
+    ][way],
+    "destinations": lambda _, way: [
+        (("203.0.113.0/24",), ("203.0.112.0/24",)),
+        (("::5/::ffff:ffff:ffff:ffff",), ("::6/::ffff:ffff:ffff:ffff",)),
+    ][way],
+    "macs": lambda lab, _: ((_mac(lab),), ("02:00:00:00:00:01", "02:00:00:00:00:02")),
+    "not_macs": lambda lab, _: (("02:00:00:00:00:01", "02:00:00:00:00:02"), (_mac(lab),)),
+    "sports": lambda _, __: (((1024, 1030), (1032, 65535)), ((1, 1023),)),
+    "dports": lambda _, __: (((PORT, PORT),), ((1, PORT - 1), (PORT + 1, 65535))),
+}
 
 
 class LabBackend:
@@ -59,6 +90,8 @@ class LabBackend:
         self.name: Backend = "nftables" if type(backend).__name__ == "Nftables" else "iptables"
 
     def firewall(self, redirect: Redirect | None, access: Access | None = None) -> Firewall:
+        if redirect and self.name == "iptables":
+            redirect = replace(redirect, rules=singles(redirect.rules))
         return Firewall(self.name, redirect, access)
 
     def apply(self, redirect: Redirect | None, access: Access | None = None) -> Firewall:
@@ -102,6 +135,48 @@ networks = st.lists(networks4() | networks6(), max_size=12).map(collapse)
 devices = st.lists(
     st.from_regex(r"[a-z][a-z0-9_.-]{0,14}", fullmatch=True), max_size=4, unique=True
 ).map(lambda names: tuple(sorted(names)))
+
+
+def of_family(family: Family) -> st.SearchStrategy[tuple[str, ...]]:
+    """Networks of a rule: some, or one with holes in its mask."""
+    some = st.lists(networks4() if family == 4 else networks6(), max_size=4).map(collapse)
+    holed = st.sampled_from(
+        (("10.0.0.7/255.0.0.255",), ("0.0.0.9/0.0.0.15",))
+        if family == 4
+        else (("::50/::ffff:ffff:ffff:ffff",), ("2001:db8::7/ffff:ffff::ffff",))
+    )
+    return holed | some.filter(lambda texts: not any(t.endswith("/0") for t in texts))
+
+
+def lan_rules(family: Family) -> st.SearchStrategy[LanRule]:
+    macs = st.lists(
+        st.sampled_from(["02:00:00:00:00:0a", "02:00:00:00:00:0b", "fe:ff:ff:ff:ff:ff"]),
+        max_size=3,
+        unique=True,
+    ).map(lambda found: tuple(sorted(found)))
+    ports = st.lists(
+        st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(lambda p: (min(p), max(p))),
+        max_size=3,
+    ).map(merged)
+    return st.builds(
+        LanRule,
+        redirect=st.booleans(),
+        device=st.sampled_from(["br-lan", "lan.2"]),
+        family=st.just(family),
+        sources=of_family(family),
+        destinations=of_family(family),
+        macs=macs,
+        sports=ports.filter(lambda p: p != ((0, 65535),)),
+        dports=ports.filter(lambda p: p != ((0, 65535),)),
+    ) | st.builds(
+        LanRule,
+        redirect=st.booleans(),
+        device=st.just("br-lan"),
+        family=st.just(family),
+        not_macs=macs,
+    )
+
+
 redirects = st.builds(
     Redirect,
     port=st.integers(1, 30000),
@@ -109,6 +184,9 @@ redirects = st.builds(
     jumps=devices,
     mode=st.sampled_from(["proxy", "block"]),
     strip_mptcp=st.booleans(),
+    rules=st.tuples(st.lists(lan_rules(4), max_size=3), st.lists(lan_rules(6), max_size=3)).map(
+        lambda of: (*of[0], *of[1])
+    ),
 )
 accesses = st.builds(Access, port=st.integers(30001, 65535), allow=networks)
 
@@ -194,6 +272,44 @@ class FirewallCases:
                 f"ip -6 route replace default via {NEAR6}"
             )
             lab.wait_for_answer(NEAR6, f"direct {NEAR6}")
+
+    # --- what the router's own firewall refuses -----------------------------------------------
+
+    @pytest.mark.parametrize("mode", ["proxy", "block"])
+    @pytest.mark.parametrize("way", [0, 1], ids=["IPv4", "IPv6"])
+    @pytest.mark.parametrize("field", PARTS)
+    def test_a_part_of_the_lan_is_left_alone(
+        self, lab: FirewallLab, backend: LabBackend, field: str, way: int, mode: str
+    ) -> None:
+        """The same rule about somebody else, and behind one that redirects, changes nothing."""
+        family: Family = 6 if way else 4
+        part: Callable[..., LanRule] = partial(LanRule, family=family)
+        mine, others = ({field: value} for value in PARTS[field](lab, way))
+        redirect = REDIRECT if mode == "proxy" else BLOCK
+        asked, taken = (
+            PROXIED[way],
+            f"proxied {PROXIED[way]} {PORT}" if mode == "proxy" else "refused",
+        )
+        for rules, answer in (
+            ((part(False, "br-lan", **mine),), f"direct {asked}"),
+            ((part(False, "br-lan", **others),), taken),
+            ((part(False, "br-lan2", **mine),), taken),
+            ((part(True, "br-lan", **mine), part(False, "br-lan")), taken),
+            ((part(True, "br-lan", **others), part(False, "br-lan")), f"direct {asked}"),
+        ):
+            backend.apply(replace(redirect, rules=rules))
+            assert lab.ask(asked) == answer, rules
+            other = PROXIED[1 - way]
+            assert lab.ask(other) == taken.replace(asked, other), rules
+
+    def test_who_is_let_through_is_counted_with_the_rest(
+        self, lab: FirewallLab, backend: LabBackend
+    ) -> None:
+        backend.apply(replace(REDIRECT, rules=(LanRule(True, "br-lan", 4, (f"{HOST4}/32",)),)))
+        lab.ask(PROXIED[0])
+        lab.ask(PROXIED[1])
+        counted = [c for c in backend.counters() if c.rule == "redirect" and c.chain == "SSREDIR"]
+        assert sum(c.packets for c in counted) == 2
 
     # --- the guard and the server's port ------------------------------------------------------
 

@@ -177,6 +177,28 @@ def test_as_iptables_shows_it(lab: FirewallLab, backend: LabBackend) -> None:
         ("filter", "-p tcp --dport 80 -j RETURN", {"target": "RETURN", "dport": 80}),
         ("filter", "-p tcp -j REJECT --reject-with tcp-reset", {"target": "REJECT"}),
         (
+            "nat",
+            "-i br-lan -p tcp -m tcp --sport 5000:5999 --dport 20:30 -m mac --mac-source "
+            "02:00:00:00:00:0b -j RETURN",
+            {
+                "target": "RETURN",
+                "device": "br-lan",
+                "sports": (5000, 5999),
+                "dports": (20, 30),
+                "mac": "02:00:00:00:00:0b",
+            },
+        ),
+        (
+            "filter",
+            "-i br-lan -p tcp -m mac ! --mac-source 02:00:00:00:00:0b -m mac ! --mac-source "
+            "02:00:00:00:00:0c -j RETURN",
+            {
+                "target": "RETURN",
+                "device": "br-lan",
+                "not_macs": ("02:00:00:00:00:0b", "02:00:00:00:00:0c"),
+            },
+        ),
+        (
             "filter",
             "-p tcp -m conntrack --ctstate DNAT --ctdir REPLY -j RETURN",
             {"target": "RETURN", "dnat": True, "reply": True},

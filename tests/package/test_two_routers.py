@@ -12,6 +12,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,10 @@ from openwrt import interface as netifd
 from openwrt.ucifile import Package, parse
 from toolkit.waiting import wait_until
 
-from mptcp_agent.core.config import Config, firewall_zone, reader
+from mptcp_agent.core.config import Config, reader
+from mptcp_agent.core.router_firewall import sections
+from mptcp_agent.core.router_firewall.judgement import Judgement
+from mptcp_agent.core.router_firewall.warnings import problems
 
 DOCS = TOP / "docs/two-routers"
 ROUTERS = ("r7800", "r7000")
@@ -94,10 +98,10 @@ def test_configuration_fits_the_networks(router: str) -> None:
 def test_firewall_lets_in_what_it_must(router: str) -> None:
     config = configuration(router)
     firewall = values(router, "firewall")
-    assert firewall_zone.problems(config, firewall) == ()
+    assert problems(replace(config, firewall=sections(firewall)), (), Judgement()) == ()
     if config.server:  # and would not without its rule
         del firewall["mptcp_proxy_radio"]
-        assert firewall_zone.problems(config, firewall)
+        assert problems(replace(config, firewall=sections(firewall)), (), Judgement())
     zones = [s for s in firewall.values() if s[".type"] == "zone"]
     inside = {n for z in zones for n in z["network"]}  # type: ignore[attr-defined]
     assert inside == {"lan", "wan1", "wan2"}

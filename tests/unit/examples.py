@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mptcp_agent.core import plan as planning
+from mptcp_agent.core import router_firewall
 from mptcp_agent.core.config import Config, reader
 from mptcp_agent.core.health import Health, PathHealth, PathState
 from mptcp_agent.core.network import Facts, Interface, KernelAddress, Link
@@ -54,12 +55,36 @@ def read(sections: Sections) -> tuple[Config, tuple[Problem, ...]]:
     return reader.read(values(sections), SCHEMA)
 
 
-def config(sections: Sections) -> Config:
+def config(sections: Sections, firewall: Sections | None = None) -> Config:
     """The configuration of sections that are all right."""
     found, problems = read(sections)
     assert not problems, problems
-    return found
+    return replace(found, firewall=router_firewall.sections(values(firewall or {})))
 
+
+#: OpenWrt's own, with the second WAN, and some rules of a home.
+FIREWALL: Sections = {
+    "cfg01": section("defaults", input="REJECT", output="ACCEPT", forward="REJECT"),
+    "lan": section("zone", name="lan", network=["lan"], input="ACCEPT", forward="ACCEPT"),
+    "wan": section("zone", name="wan", network=["wan1", "wan2"], input="REJECT", masq="1"),
+    "cfg04": section("forwarding", src="lan", dest="wan"),
+    "cfg05": section(
+        "rule", name="Camera", src="lan", dest="wan", src_ip="192.168.78.50", target="REJECT"
+    ),
+    "cfg06": section("rule", src="lan", dest="wan", proto="tcp", dest_port="25", target="DROP"),
+    "kids": section(
+        "rule",
+        name="Bedtime",
+        src="lan",
+        dest="wan",
+        src_mac="02:00:00:00:00:0B",
+        proto="all",
+        start_time="21:00",
+        stop_time="07:00",
+        target="REJECT",
+    ),
+    "cfg08": section("include", path="/etc/firewall.user"),
+}
 
 # --- The two standard routers ------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from unit.examples import (
     BRIDGE_SERVER,
     BRIDGE_WAN1,
     BRIDGE_WAN2,
+    FIREWALL,
     ISP_CLIENT,
     LAN,
     LOOPBACK,
@@ -96,6 +97,15 @@ class Case:
 
 REFUSAL = Problem("endpoint 10.1.1.78", "not permitted", "run as root")
 SERVER = view(BRIDGE_SERVER)
+
+
+def flooded(rate: str = "") -> View:
+    given = {"synflood_rate": rate} if rate else {}
+    defaults = {**FIREWALL["cfg01"], "synflood_protect": "1", **given}
+    return view(BRIDGE_CLIENT, firewall={**FIREWALL, "cfg01": defaults})
+
+
+GUARDED = view(BRIDGE_CLIENT, firewall=FIREWALL)
 UNRESOLVED = {**BRIDGE_CLIENT, "r7000": section("peer", address="vps.example")}
 UNSET = view({**BRIDGE_CLIENT, "wan2": section("wan", interface="wan2", role="main")})
 HUNG = replace(READY, dead_peers=frozenset({"r7000"}))
@@ -192,6 +202,31 @@ CASES = (
     ),
     Case("peer r7000", "failed", "10.2.2.70 cannot", of=view(BRIDGE_CLIENT, seen=DEAD)),
     Case("peer r7000", "failed", "nothing comes", "hang", of=view(BRIDGE_CLIENT, seen=HUNG)),
+    # The router's own firewall
+    Case("firewall.@rule[0]", "absent"),
+    Case(
+        *("firewall.@rule[0]", "ok"),
+        "'Camera' (firewall.@rule[0]) refuses lan (192.168.78.50): not redirected",
+        of=GUARDED,
+    ),
+    Case("firewall.@rule[1]", "ok", "lan (to port 25)", of=GUARDED),
+    Case(
+        *("firewall.kids", "warning"),
+        "depends on more than addresses and ports (hours), which cannot be asked before the "
+        "redirect: lan (02:00:00:00:00:0b) is never redirected",
+        "nothing, if",
+        of=GUARDED,
+    ),
+    Case("firewall.@defaults[0]", "absent", of=GUARDED),
+    Case(
+        *("firewall.@defaults[0]", "warning", "takes 25 new connections a second"),
+        "uci set firewall.@defaults[0].synflood_rate='500/second'",
+        of=flooded(),
+    ),
+    Case("firewall.@defaults[0]", "warning", "takes 1.5 new", "uci", of=flooded("90/minute")),
+    Case("firewall.@defaults[0]", "absent", of=flooded("500/second")),
+    Case("firewall includes", "ok", "/etc/firewall.user", of=GUARDED),
+    Case("state", "ok", "active", of=GUARDED),
     # WANs
     Case("WAN wan1", "ok", "10.1.1.78"),
     Case("WAN wan1", "warning", "no carrier", "as soon as", of=view(BRIDGE_CLIENT, ONE)),

@@ -20,6 +20,7 @@ from unit.examples import (
     BRIDGE_SERVER,
     BRIDGE_WAN1,
     BRIDGE_WAN2,
+    FIREWALL,
     ISP,
     ISP_CLIENT,
     ISP_WAN1,
@@ -57,6 +58,7 @@ class Scenario:
     facts: Facts
     health: Health = READY
     means: Capabilities = MEANS
+    firewall: Sections | None = None
 
 
 PPP1 = Interface("wan1", "pppoe-wan1", True, ("10.64.0.7/32",), (), "pppoe")
@@ -138,6 +140,19 @@ SCENARIOS = {
         ISP_CLIENT,
         replace(HOME, ways_out=((4, "wg0"),)),
         means=replace(MEANS, backends=("iptables",)),
+    ),
+    "router-firewall": Scenario(
+        "What the router's own firewall refuses is left alone; a rule with hours always.",
+        ISP_CLIENT,
+        HOME,
+        firewall=FIREWALL,
+    ),
+    "router-firewall-iptables": Scenario(
+        "The same with iptables, which has one address, MAC and range a rule.",
+        ISP_CLIENT,
+        HOME,
+        means=replace(MEANS, backends=("iptables",)),
+        firewall=FIREWALL,
     ),
     "point-to-point": Scenario(
         "Links without gateway and network (PPP): the peer is on-link everywhere.",
@@ -279,7 +294,12 @@ def _lines(found: Plan) -> Iterator[str]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_plan(name: str) -> None:
     scenario = SCENARIOS[name]
-    found = plan(config(scenario.sections), scenario.facts, scenario.health, scenario.means)
+    found = plan(
+        config(scenario.sections, scenario.firewall),
+        scenario.facts,
+        scenario.health,
+        scenario.means,
+    )
     written = f"# {scenario.why}\n\n{text(found)}"
     assert SECRET not in written
     file = PLANS / f"{name}.txt"
@@ -296,7 +316,7 @@ def test_every_file_has_its_scenario() -> None:
 def test_what_is_planned_is_planned_again_once_it_is_there(name: str) -> None:
     """The plan's own effects (sysctls set) must not change the plan: it would swing."""
     scenario = SCENARIOS[name]
-    settings = config(scenario.sections)
+    settings = config(scenario.sections, scenario.firewall)
     first = plan(settings, scenario.facts, scenario.health, scenario.means)
     done = {**dict(scenario.facts.sysctls), **{s.key: s.value for s in first.state.sysctls}}
     after = replace(scenario.facts, sysctls=tuple(done.items()))

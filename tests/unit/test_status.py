@@ -19,6 +19,7 @@ from unit.examples import (
     BRIDGE_WAN1,
     BRIDGE_WAN2,
     CLIENT,
+    FIREWALL,
     ISP,
     ISP_CLIENT,
     LAN,
@@ -37,9 +38,11 @@ from unit.examples import (
     schema,
     section,
     snapshot,
+    values,
 )
 
 from mptcp_agent.agent.publisher import plan_document
+from mptcp_agent.core import router_firewall
 from mptcp_agent.core.config import Config
 from mptcp_agent.core.diff import diff
 from mptcp_agent.core.health import Health, PathHealth
@@ -71,10 +74,13 @@ def view(
     facts: Facts = BRIDGE,
     seen: Health = READY,
     means: Capabilities = MEANS,
+    firewall: Sections | None = None,
     **more: Any,
 ) -> View:
     """The view of a router on which all that was planned is in place."""
     config, problems = read(sections) if sections is not None else (None, ())
+    if config and firewall:
+        config = replace(config, firewall=router_firewall.sections(values(firewall)))
     before = snapshot(config, facts, seen, means)
     planned = plan(config or Config(read({})[0].globals), facts, seen, means)
     now = replace(before, observed=planned.state, processes=RUNNING, problems=problems)
@@ -347,3 +353,21 @@ def test_the_document_fits_its_schema_and_shows_no_secret(
     PLAN.validate(previewed)
     # As ubus will carry it, and without a password.
     assert SECRET not in json.dumps([found, previewed], allow_nan=False) + repr(seen)
+
+
+def test_what_the_routers_firewall_leaves_alone() -> None:
+    seen = view(BRIDGE_CLIENT, firewall=FIREWALL)
+    found = document(seen, Moment(2.0, 2.0), "active", "", 1.0)
+    STATUS.validate(found)
+    left = found["client"]["left_alone"]
+    assert [(i["interface"], i["what"], i["section"], i["unread"]) for i in left] == [
+        ("lan", "192.168.78.50", "@rule[0]", ""),
+        ("lan", "to port 25", "@rule[1]", ""),
+        ("lan", "02:00:00:00:00:0b", "kids", "hours"),
+    ]
+    assert [i["because"] for i in left][:2] == [
+        "'Camera' (firewall.@rule[0])",
+        "rule (firewall.@rule[1])",
+    ]
+    whole = document(view(BRIDGE_CLIENT), Moment(2.0, 2.0), "active", "", 1.0)
+    assert whole["client"]["left_alone"] == []

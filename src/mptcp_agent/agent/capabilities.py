@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 from ..checks import Asked
-from ..core.config import PACKAGE, Config, firewall_zone, reader, uci_files
+from ..core import router_firewall
+from ..core.config import PACKAGE, Config, reader, uci_files
 from ..core.config.options import Schema
 from ..core.problem import Problem
 from ..core.snapshot import Capabilities
@@ -22,7 +24,7 @@ from .machine import Machine
 
 
 def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]]:
-    """The committed configuration, without what the router's own firewall makes useless.
+    """The committed configuration, with the router's own firewall.
 
     Raises ConfigError where uci cannot read the file, BusError where rpcd does not answer.
     """
@@ -38,10 +40,9 @@ def read_config(call: Call, schema: Schema) -> tuple[Config, tuple[Problem, ...]
     except BusError:
         return config, problems  # what cannot be found out is no reason
     return (
-        firewall_zone.without_blocked_lans(config, firewall.sections),
+        replace(config, firewall=router_firewall.sections(firewall.sections)),
         (
             *problems,
-            *firewall_zone.problems(config, firewall.sections),
             *uci_files.uncommitted("firewall", firewall.waiting, hidden),
         ),
     )

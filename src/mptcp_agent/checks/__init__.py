@@ -16,6 +16,7 @@ from ..core.plan import buffers
 from ..core.plan.peers import reachable
 from ..core.plan.sysctls import RMEM, WMEM, buffer_values, strict_filter
 from ..core.problem import Problem
+from ..core.router_firewall.warnings import by_section, called, flood_limit, whose
 from ..core.ubus import Call
 from ..core.verdict import (
     idle_processes,
@@ -45,6 +46,9 @@ _STATES: dict[State, Result] = {
 
 LATER = "it was started a moment ago: ask again in some seconds"
 
+#: New connections a second of a home with several people, some pages being opened.
+_FEW_CONNECTIONS = 100
+
 START, RELOAD = f"service {PACKAGE} start", f"service {PACKAGE} reload"
 
 
@@ -58,6 +62,7 @@ def run_checks(view: View, call: Call, asked: Asked) -> list[Row]:
         lambda: _configuration(view),
         lambda: _problems(view),
         lambda: _firewall(view),
+        lambda: _left_alone(view),
         lambda: _engine(view, asked.installed),
         lambda: _peers(view),
         lambda: _wans(view),
@@ -169,6 +174,32 @@ def _firewall(view: View) -> Iterator[Row]:
         f"{planned[0].backend} planned, {where} in place",
         "" if result == "ok" else "see the system log",
     )
+
+
+def _left_alone(view: View) -> Iterator[Row]:
+    """What the router's own firewall refuses, and so is not redirected. What is left alone without
+    being refused is a problem, and told above."""
+    config = view.snapshot.config
+    if not config or not config.client or not config.firewall:
+        return
+    for section, items in by_section(view.plan.judged.left, exact=True).items():
+        said = f"{called(section, config.firewall)} refuses {whose(items)}: not redirected"
+        yield row(f"firewall.{section}" if section else "firewall", "ok", said)
+    limit = flood_limit(config.firewall)
+    if limit is not None and limit < _FEW_CONNECTIONS:
+        option = "firewall.@defaults[0].synflood"
+        yield row(
+            "firewall.@defaults[0]",
+            "warning",
+            f"synflood_protect takes {limit:g} new connections a second for the router, and "
+            "redirected ones are among them: those beyond wait a second or more",
+            f"uci set {option}_rate='500/second'; uci set {option}_burst='1000'; uci commit "
+            "firewall; service firewall reload",
+        )
+    unread = [s.text("path") for s in config.firewall if s.type == "include"]
+    if unread:
+        said = f"only /etc/config/firewall is read, not what it includes: {', '.join(unread)}"
+        yield row("firewall includes", "ok", said)
 
 
 def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:

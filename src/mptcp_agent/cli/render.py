@@ -143,6 +143,11 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
                 f"{redirect['backend']}, from {', '.join(redirect['devices']) or 'nowhere'} "
                 f"to port {redirect['port']}, {redirect['packets']} connections",
             )
+        alone: dict[str, list[str]] = {}
+        for item in client.get("left_alone", ()):
+            alone.setdefault(item["because"], []).append(f"{item['interface']} ({item['what']})")
+        for because, whose in alone.items():
+            yield "not redirected", f"{', '.join(whose)}, by {because}"
     if server:
         yield (
             "server",

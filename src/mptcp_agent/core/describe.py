@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from .diff import Change, Item
 from .plan.sysctls import BUFFERS
-from .state import TABLE_MAIN, Endpoint, File, Firewall, Limits, Process, Route, Rule, Sysctl
+from .state import (
+    TABLE_MAIN,
+    Endpoint,
+    File,
+    Firewall,
+    LanRule,
+    Limits,
+    Process,
+    Route,
+    Rule,
+    Sysctl,
+)
 
 
 def kind(item: Item) -> str:
@@ -96,10 +107,31 @@ def _firewall(firewall: Firewall) -> str:
         if redirect.uplinks:
             alone += f" and what leaves by other devices than {', '.join(redirect.uplinks)}"
         parts.append(f"chain SSREDIR {does}, {at}, leaving alone {alone}")
+        parts += [_lan_rule(rule) for rule in redirect.rules]
     if access := firewall.access:
         who = " ".join(access.allow) or "everyone"
         parts.append(f"server port {access.port} open to {who}")
     return f"{firewall.backend}: {'; '.join(parts) or 'nothing'}"
+
+
+def _lan_rule(rule: LanRule) -> str:
+    """One exception, as the router's own firewall has it."""
+    words = ["redirect" if rule.redirect else "leave alone", f"IPv{rule.family} of {rule.device}"]
+    ports = [
+        ",".join(f"{a}-{b}" if a != b else str(a) for a, b in each)
+        for each in (rule.sports, rule.dports)
+    ]
+    for word, value in (
+        ("from", " ".join(rule.sources)),
+        ("from", " ".join(rule.macs)),
+        ("from all but", " ".join(rule.not_macs)),
+        ("from port", ports[0]),
+        ("to", " ".join(rule.destinations)),
+        ("to port", ports[1]),
+    ):
+        if value:
+            words.append(f"{word} {value}")
+    return " ".join(words)
 
 
 def change_lines(change: Change) -> tuple[str, ...]:

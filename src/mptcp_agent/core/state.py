@@ -108,6 +108,26 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class LanRule:
+    """What of the LAN's TCP is redirected or left alone because the router's own firewall
+    (``core.router_firewall``) says so; of several the first that matches counts.
+
+    What is empty is not asked for. Addresses are networks in canonical form, or a single
+    ``address/mask`` whose mask has holes; ports are first and last; MACs are in lower case.
+    """
+
+    redirect: bool
+    device: str
+    family: Family
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    not_macs: tuple[str, ...] = ()
+    sports: tuple[tuple[int, int], ...] = ()
+    dports: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Redirect:
     """The chain SSREDIR and the rule that switches it on.
 
@@ -126,6 +146,8 @@ class Redirect:
     any other device now is left alone. Empty: it is not asked (iptables cannot)."""
     strip_mptcp: bool = False
     """Strip the MPTCP option from LAN SYNs: for redirectors whose listener speaks MPTCP."""
+    rules: tuple[LanRule, ...] = ()
+    """Exceptions; what none is about is redirected."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from .. import __version__
 from .network.wans import WanLink
 from .plan.sysctls import BUFFERS, buffer_values
+from .router_firewall.warnings import called
 from .state import Endpoint
 from .verdict import mode, paths, peer_state, wan_cause, wan_state
 from .view import Event, Moment, State, View
@@ -106,6 +107,16 @@ def _client(view: View) -> Document | None:
             for p in view.plan.peers
         ],
         "redirect": _redirect(view),
+        "left_alone": [
+            {
+                "interface": item.interface,
+                "what": item.what,
+                "section": item.section,
+                "because": called(item.section, config.firewall),
+                "unread": item.unread,
+            }
+            for item in view.plan.judged.left
+        ],
     }
 
 

@@ -167,6 +167,8 @@ def _why_not_proxied(view: View) -> str:
     config, facts = view.snapshot.config, view.snapshot.facts
     if config and config.client and not surroundings(config, facts).lan_devices:
         return "there is no LAN network to redirect"
+    if config and config.client and not view.plan.judged.devices:
+        return "the router's own firewall lets nothing of the LAN be redirected"
     return _first_error(view) or "the redirect is not in place"
 
 

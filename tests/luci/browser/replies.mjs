@@ -49,7 +49,8 @@ export function status(changes = {}) {
 		client: {
 			peer: 'r7000', address: '10.1.1.70', port: 8388, mode: 'proxy',
 			peers: [ { name: 'r7000', addresses: [ '10.1.1.70', '10.2.2.70' ], state: 'in use' }, { name: 'vps', addresses: [ '198.51.100.7' ], state: 'standby' } ],
-			redirect: { backend: 'nftables', port: 1080, devices: [ 'br-lan' ], packets: 1234, bytes: 74040 }
+			redirect: { backend: 'nftables', port: 1080, devices: [ 'br-lan' ], packets: 1234, bytes: 74040 },
+			left_alone: []
 		},
 		server: null,
 		wans: [ wan(1), wan(2) ],
@@ -164,7 +165,7 @@ export function hostile() {
 	return status({
 		version: h, reason: h,
 		engine: { name: h, version: h, mptcp: 'native', processes: [ { name: 'client', running: false, pid: null } ] },
-		client: { ...status().client, peer: h, address: h, peers: [ { name: h, addresses: [ h ], state: 'in use' } ], redirect: { ...status().client.redirect, devices: [ h ] } },
+		client: { ...status().client, peer: h, address: h, peers: [ { name: h, addresses: [ h ], state: 'in use' } ], redirect: { ...status().client.redirect, devices: [ h ] }, left_alone: [ { interface: h, what: h, section: h, because: h, unread: h } ] },
 		server: { listen: [ h ], port: 1, clients: 1, connections: 1 },
 		wans: [ wan(1, {
 			name: h, interface: h, device: `${h}2`, addresses: [ { address: h, prefix: 24, gateway: h } ],

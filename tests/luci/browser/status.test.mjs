@@ -165,6 +165,13 @@ test('eight WANs, on a wide screen and on a phone', async t => {
 	}
 });
 
+test('what the firewall refuses is named with its section', async t => {
+	const alone = [ { interface: 'lan', what: '192.168.78.50', section: 'cam', because: "'Camera' (firewall.cam)", unread: '' } ];
+	const page = await shown(t, usual({ status: r.status({ client: { ...r.status().client, left_alone: alone } }) }));
+
+	assert.match(await page.locator('#view').textContent(), /lan \(192\.168\.78\.50\): 'Camera' \(firewall\.cam\)/);
+});
+
 test('IPv6 only, on a phone too', async t => {
 	const long = '2001:db8:1::1234:5678:9abc:def0';
 	const list = r.connections(r.connection(1, { local: `[${long}]:40001`, remote: '[2001:db8:ffff::70]:8388' }));

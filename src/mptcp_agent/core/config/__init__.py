@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..router_firewall import Section
+
 PACKAGE = "mptcp-proxy"
 
 #: Most WANs, since kernels before 7.2 hold no more endpoints and make no more subflows.
@@ -88,6 +90,8 @@ class Config:
     client: Client | None = None
     server: Server | None = None
     wans: tuple[Wan, ...] = ()
+    firewall: tuple[Section, ...] = ()
+    """The router's own firewall: the sections of the package of this name."""
 
     def peer(self, name: str) -> Peer | None:
         return next((p for p in self.peers if p.name == name), None)

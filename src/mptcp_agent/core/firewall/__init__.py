@@ -2,9 +2,10 @@
 """What the firewall has to do, said once for both back ends (nftables, iptables).
 
 The chain SSREDIR sees the TCP of the LAN. It leaves alone what never may be proxied
-(``ALWAYS``), the router's own addresses, ``Redirect.bypass`` and, where the back end can ask,
-what the kernel would send by another device than ``Redirect.uplinks``; the rest it redirects into
-the proxy (mode proxy) or refuses with a TCP reset (mode block). One jump rule per LAN device
+(``ALWAYS``), the router's own addresses, ``Redirect.bypass``, where the back end can ask what the
+kernel would send by another device than ``Redirect.uplinks``, and what the router's own firewall
+refuses (``Redirect.rules``); the rest it redirects into the proxy (mode proxy) or refuses with a
+TCP reset (mode block). One jump rule per LAN device
 leads into it; without jumps the chain stands ready and does nothing.
 
 Besides the chain there are up to four small things:
@@ -23,10 +24,11 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from itertools import product
+from typing import Protocol, TypeVar
 
 from ...errors import FirewallError
-from ..state import Access, Backend, Family, Firewall, Redirect, family
+from ..state import Access, Backend, Family, Firewall, LanRule, Redirect, family
 
 CHAIN = "SSREDIR"
 
@@ -55,6 +57,8 @@ FOREIGN_JUMP = "?"
 
 # Stricter than the kernel (dev_valid_name), which allows quotes, '*' and '+': the last two
 # are wildcards to nft and iptables. 15 characters are IFNAMSIZ - 1.
+_T = TypeVar("_T")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 _DEVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
 
 
@@ -130,6 +134,8 @@ def checked(firewall: Firewall, backend: Backend) -> Firewall:
     if firewall.backend != backend:
         raise FirewallError(f"rules for {firewall.backend} were given to {backend}")
     redirect, access = firewall.redirect, firewall.access
+    if redirect and backend == "iptables":
+        redirect = replace(redirect, rules=singles(redirect.rules))
     if redirect:
         redirect = replace(
             redirect,
@@ -137,6 +143,7 @@ def checked(firewall: Firewall, backend: Backend) -> Firewall:
             bypass=collapse(redirect.bypass),
             jumps=checked_devices(redirect.jumps),
             uplinks=checked_devices(redirect.uplinks),
+            rules=tuple(map(_rule, redirect.rules)),
         )
     if access:
         access = Access(_port(access.port), collapse(access.allow))
@@ -154,6 +161,58 @@ def checked_devices(devices: Iterable[str]) -> tuple[str, ...]:
         if not _DEVICE.fullmatch(name):
             raise FirewallError(f"{name!r} is not a device name the firewall can match")
     return names
+
+
+def _rule(rule: LanRule) -> LanRule:
+    checked_devices((rule.device,))
+    if rule.family not in (4, 6):
+        raise FirewallError(f"{rule.family!r} is no address family")
+    for mac in (*rule.macs, *rule.not_macs):
+        if not _MAC.fullmatch(mac):
+            raise FirewallError(f"{mac!r} is not a MAC address")
+    for ports in (*rule.sports, *rule.dports):
+        for port in ports:
+            if type(port) is not int or not 0 <= port <= 65535:
+                raise FirewallError(f"{port!r} is not a TCP port")
+    return replace(
+        rule, sources=_addresses(rule.sources), destinations=_addresses(rule.destinations)
+    )
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks, or one address with a mask that has holes."""
+    if len(texts) == 1 and has_holes(texts[0]):
+        address, _, mask = texts[0].partition("/")
+        pair = ipaddress.ip_address(address), ipaddress.ip_address(mask)
+        if pair[0].version != pair[1].version:
+            raise FirewallError(f"{texts[0]!r} is of two families")
+        return (f"{pair[0]}/{pair[1]}",)
+    return collapse(texts)
+
+
+def has_holes(network: str) -> bool:
+    """Whether an ``address/mask`` has a mask that is no prefix length."""
+    return bool(set(".:") & set(network.partition("/")[2]))
+
+
+def singles(rules: Iterable[LanRule]) -> tuple[LanRule, ...]:
+    """The same with at most one address, port range and MAC of each kind in a rule, IPv4 first, for
+    back ends that have no sets."""
+    return tuple(
+        replace(rule, sources=a, destinations=b, macs=c, sports=d, dports=e)
+        for rule in sorted(rules, key=lambda r: r.family)
+        for a, b, c, d, e in product(
+            _each(rule.sources),
+            _each(rule.destinations),
+            _each(rule.macs),
+            _each(rule.sports),
+            _each(rule.dports),
+        )
+    )
+
+
+def _each(values: tuple[_T, ...]) -> list[tuple[_T, ...]]:
+    return [(value,) for value in values] or [()]
 
 
 def tampered(backend: Backend, seen: Firewall, jumps: tuple[str, ...]) -> Firewall:

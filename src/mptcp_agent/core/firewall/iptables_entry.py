@@ -54,6 +54,8 @@ _CONNTRACK = struct.Struct("@128s 2I 5H 4H 4H")  # xt_conntrack.h xt_conntrack_m
 _CT_STATE, _CT_DIRECTION = 1 << 0, 1 << 12
 _CT_STATE_DNAT = 1 << 7  # XT_CONNTRACK_STATE_DNAT
 
+_MAC = struct.Struct("@6si")  # xt_mac.h xt_mac_info: address, inverse
+
 _STANDARD = struct.Struct("@i")  # xt_standard_target: libiptc puts the verdict in
 _REDIRECT = {
     4: struct.Struct("@III I 2s2s"),  # nf_nat_ipv4_multi_range_compat
@@ -80,6 +82,11 @@ class XtRule:
     destination: str | None = None
     device: str | None = None
     dport: int | None = None
+    sports: tuple[int, int] | None = None
+    dports: tuple[int, int] | None = None
+    """First and last of more than one port."""
+    mac: str | None = None
+    not_macs: tuple[str, ...] = ()
     syn: bool = False
     dnat: bool = False
     """Of a connection whose destination was translated."""
@@ -154,10 +161,13 @@ def counters(data: bytes, family: Family) -> tuple[int, int]:
 
 
 def _matches(rule: XtRule) -> Iterator[bytes]:
-    if rule.dport is not None or rule.syn:
-        ports = (rule.dport, rule.dport) if rule.dport is not None else _ANY_PORT
+    if rule.dport is not None or rule.dports or rule.sports or rule.syn:
+        ports = (rule.dport, rule.dport) if rule.dport is not None else rule.dports or _ANY_PORT
         flags = (_SYN_MASK, _SYN) if rule.syn else (0, 0)
-        yield _extension("tcp", 0, _TCP.pack(*_ANY_PORT, *ports, 0, *flags, 0))
+        yield _extension("tcp", 0, _TCP.pack(*(rule.sports or _ANY_PORT), *ports, 0, *flags, 0))
+    for mac, inverse in ((rule.mac, 0), *((m, 1) for m in rule.not_macs)):
+        if mac:
+            yield _extension("mac", 0, _MAC.pack(bytes.fromhex(mac.replace(":", "")), inverse))
     if rule.dnat or rule.reply:
         what = (_CT_STATE if rule.dnat else 0) | (_CT_DIRECTION if rule.reply else 0)
         # Reply is "not original".
@@ -190,7 +200,10 @@ def _extension(name: str, revision: int, data: bytes) -> bytes:
 
 
 def _network(text: str | None, family: Family) -> tuple[bytes, bytes]:
-    network = ipaddress.ip_network(text or ("0.0.0.0/0", "::/0")[family == 6])
+    address, _, mask = (text or ("0.0.0.0/0", "::/0")[family == 6]).partition("/")
+    if not mask.isdigit():  # one with holes
+        return ipaddress.ip_address(address).packed, ipaddress.ip_address(mask).packed
+    network = ipaddress.ip_network(f"{address}/{mask}")
     return network.network_address.packed, network.netmask.packed
 
 
@@ -202,7 +215,9 @@ def _fields(data: bytes, family: Family) -> XtRule:
         data
     )
     target_offset = rest[-5]
-    found = {name: info for name, _, info in _extensions(data[_ENTRY[family].size : target_offset])}
+    matches = [*_extensions(data[_ENTRY[family].size : target_offset])]
+    found = {name: info for name, _, info in matches}
+    macs = [_MAC.unpack_from(info) for name, _, info in matches if name == "mac"]
     ((target, _, info),) = _extensions(data[target_offset:])
     tcp = _TCP.unpack_from(found["tcp"]) if "tcp" in found else None
     conntrack = _CONNTRACK.unpack_from(found["conntrack"]) if "conntrack" in found else None
@@ -215,7 +230,11 @@ def _fields(data: bytes, family: Family) -> XtRule:
         source=_text(source, source_mask),
         destination=_text(destination, destination_mask),
         device=device.rstrip(b"\0").decode("ascii") or None,
-        dport=tcp[2] if tcp and tcp[2:4] != _ANY_PORT else None,
+        dport=tcp[2] if tcp and tcp[2] == tcp[3] else None,
+        sports=tcp[0:2] if tcp and tcp[0:2] != _ANY_PORT else None,
+        dports=tcp[2:4] if tcp and tcp[2] != tcp[3] and tcp[2:4] != _ANY_PORT else None,
+        mac=next((address.hex(":") for address, inverse in macs if not inverse), None),
+        not_macs=tuple(address.hex(":") for address, inverse in macs if inverse),
         syn=bool(tcp and tcp[6]),
         dnat=bool(conntrack and conntrack[8] & _CT_STATE),
         reply=bool(conntrack and conntrack[8] & _CT_DIRECTION),
@@ -239,5 +258,5 @@ def _text(address: bytes, mask: bytes) -> str | None:
         return None
     bits = "".join(f"{byte:08b}" for byte in mask).rstrip("0")
     if "0" in bits:
-        raise ValueError("a mask with holes")
+        return f"{ipaddress.ip_address(address)}/{ipaddress.ip_address(mask)}"
     return str(ipaddress.ip_network((address, len(bits))))

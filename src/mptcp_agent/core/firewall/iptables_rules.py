@@ -33,6 +33,7 @@ from . import (
     TAMPERED,
     Counter,
     collapse,
+    iptables_lan_rules,
     of_family,
     tampered,
 )
@@ -130,10 +131,11 @@ def _redirect(redirect: Redirect, family: Family) -> Iterator[XtRule]:
     yield XtRule(family, "RETURN", own=True)
     for network in (*ALWAYS[family], *of_family(redirect.bypass, family)):
         yield XtRule(family, "RETURN", destination=_given(network))
+    does = XtRule(family, "REDIRECT", to_port=redirect.port)
     if redirect.mode == "block":
-        yield XtRule(family, "REJECT")
-    else:
-        yield XtRule(family, "REDIRECT", to_port=redirect.port)
+        does = XtRule(family, "REJECT")
+    yield from iptables_lan_rules.of(redirect.rules, does)
+    yield does
 
 
 def _input(firewall: Firewall, family: Family) -> Iterator[XtRule]:
@@ -235,6 +237,19 @@ def _redirect_in(
         bypass=collapse(bypass),
         jumps=(),
         mode="block" if block else "proxy",
+        rules=(
+            *(
+                rule
+                for (_, table), content in found.items()
+                if table == ("filter" if block else "nat")
+                for rule in iptables_lan_rules.rules_in(content.chains.get(CHAIN, ()))
+            ),
+            *(
+                rule
+                for rule in (elsewhere.rules if elsewhere else ())
+                if rule.family not in {f for f, nat in families.items() if nat}
+            ),
+        ),
         strip_mptcp=any(table == "mangle" for _, table in found),
     )
 
@@ -267,7 +282,9 @@ def _input_in(found: Tables, family: Family) -> tuple[XtRule, ...]:
 
 def _bypass(chain: tuple[XtRule, ...], family: Family) -> list[XtRule]:
     """The rules of the configured networks: behind those of the networks left alone always."""
-    plain = [r for r in chain if r.target == "RETURN" and not (r.own or r.dnat or r.reply)]
+    plain = [
+        r for r in chain if r.target == "RETURN" and not (r.own or r.dnat or r.reply or r.device)
+    ]
     return plain[len(ALWAYS[family]) :]
 
 

@@ -12,14 +12,13 @@ Both are written anew. Jump rules come and go and are left out of both hashes.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..state import Access, Firewall, Redirect
-from . import CHAIN, FOREIGN_JUMP, TAMPERED, Counter, collapse, tampered
+from . import CHAIN, FOREIGN_JUMP, TAMPERED, Counter, collapse, nft_lan_rules, tampered
 from .nft_ruleset import JUMP_CHAINS, READBACK, TABLE, table_text
 
 #: A table that cannot be read is certainly not as planned.
@@ -61,7 +60,7 @@ def parse(text: str) -> Listing:
                 if item["chain"] in (READBACK, *JUMP_CHAINS.values()):
                     continue
             elif kind == "set":
-                sets[item["name"]] = tuple(_networks(item.get("elem", ())))
+                sets[item["name"]] = tuple(nft_lan_rules.networks(item.get("elem", ())))
             elif kind == "metainfo":
                 continue
             hashed.append(kind + json.dumps(_bare(item), sort_keys=True))
@@ -98,6 +97,7 @@ def meaning(listing: Listing) -> Firewall:
             mode="block" if block else "proxy",
             uplinks=_uplinks(listing),
             strip_mptcp="strip" in listing.chains,
+            rules=tuple(nft_lan_rules.rules_in(listing.chains[CHAIN])),
         )
     if "access" in listing.chains:
         allow = collapse(_elements(listing, "allow4", "allow6"))
@@ -141,24 +141,6 @@ def _bare(item: Any) -> Any:
     if isinstance(item, list):
         return [_bare(part) for part in item]
     return item
-
-
-def _networks(elements: Iterable[Any]) -> Iterator[str]:
-    """Set elements: ``"a"``, ``{"prefix": {"addr": "a", "len": 8}}``, ``{"range": ["a", "b"]}``,
-    or one of these wrapped in ``{"elem": {"val": …}}`` with a comment or counter beside it."""
-    for element in elements:
-        value = element
-        if isinstance(value, dict) and "elem" in value:
-            value = value["elem"]["val"]
-        if isinstance(value, str):
-            yield str(ipaddress.ip_network(value))
-        elif "prefix" in value:
-            prefix = value["prefix"]
-            yield str(ipaddress.ip_network(f"{prefix['addr']}/{prefix['len']}"))
-        else:
-            # We write none, but nft 0.9 lists 0.0.0.0/0 as one.
-            first, last = map(ipaddress.ip_address, value["range"])
-            yield from map(str, ipaddress.summarize_address_range(first, last))
 
 
 def _elements(listing: Listing, *names: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ..state import Access, Firewall, Redirect
 from . import ALWAYS, CHAIN, PROBE, PROBE_SOURCE, of_family
+from .nft_lan_rules import LEAVE, matches
 
 TABLE = "inet mptcp_proxy"
 
@@ -91,10 +92,14 @@ def _redirect(redirect: Redirect) -> Iterator[str]:
             f"\t{_ROUTED} oif exists {_ROUTED} oifname != {{ {names} }} return "
             'comment "routed elsewhere"'
         )
-    if redirect.mode == "proxy":
-        yield f'\tmeta l4proto tcp counter redirect to :{port} comment "redirect"'
-    else:
-        yield '\tmeta l4proto tcp counter reject with tcp reset comment "refuse"'
+    does = (
+        f'counter redirect to :{port} comment "redirect"'
+        if redirect.mode == "proxy"
+        else 'counter reject with tcp reset comment "refuse"'
+    )
+    for rule in redirect.rules:
+        yield f"\t{matches(rule)} {does if rule.redirect else LEAVE}"
+    yield f"\tmeta l4proto tcp {does}"
     yield "}"
     # This chain also stands, empty, in mode block: the last nat chain to leave would take the
     # kernel's nat hook along, and running proxied connections would no longer be translated (seen

@@ -68,6 +68,9 @@ class Interface:
     """IPv6 prefixes delegated to it, and its part of those of others."""
     dynamic: bool = False
     """Made by another interface's protocol, not by the configuration."""
+    zone: str = ""
+    """The firewall zone that its protocol puts it into, besides what the firewall's own
+    configuration says (netifd's ``data``)."""
 
     @property
     def parent(self) -> str:

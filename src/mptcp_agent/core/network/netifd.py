@@ -36,6 +36,7 @@ def interfaces(dump: Dump) -> tuple[Interface, ...]:
                 sources=tuple((hop, source) for hop, source in defaults if hop not in for_all),
                 prefixes=tuple(dict.fromkeys(_prefixes(raw))),
                 dynamic=raw.get("dynamic") is True,
+                zone=_zone(raw.get("data")),
             )
         )
     return tuple(sorted(found, key=lambda i: i.name))
@@ -44,6 +45,11 @@ def interfaces(dump: Dump) -> tuple[Interface, ...]:
 def _dicts(value: object) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, Mapping))
+
+
+def _zone(data: object) -> str:
+    zone = data.get("zone") if isinstance(data, Mapping) else None
+    return zone if isinstance(zone, str) else ""
 
 
 def _addresses(raw: Mapping[str, Any]) -> Iterator[str]:

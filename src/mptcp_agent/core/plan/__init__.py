@@ -20,6 +20,8 @@ from ..network import MAIN_LIMIT, Facts
 from ..network.topology import Topology
 from ..network.wans import WanLink, surroundings, wan_links
 from ..problem import Problem
+from ..router_firewall import warnings
+from ..router_firewall.judgement import Judgement, judge
 from ..snapshot import Capabilities, Choice, Snapshot
 from ..state import Backend, Family, Process, RouterState
 from ..state import family as family_of
@@ -53,6 +55,8 @@ class Plan:
     proxies: Proxies = field(default_factory=Proxies)
     carried: tuple[Carried, ...] | None = None
     """Proxies that stay in the form in which an agent before this one has started them."""
+    judged: Judgement = field(default_factory=Judgement)
+    """What of the LAN the router's own firewall permits to be redirected."""
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -81,7 +85,8 @@ def plan(snapshot: Snapshot) -> Plan:
     backend, problems = _backend(config, capabilities)
     processes = _processes(snapshot, engine, fenced=backend is not None)
     around = surroundings(config, facts, observed.rules)
-    switch = backend is not None and bool(config.client and around.lan_devices)
+    judged = _judged(config, around, facts, backend)
+    switch = backend is not None and bool(config.client and judged.devices)
     mode = _mode(snapshot, choice, engine, processes) if switch else "bypass"
     addresses = tuple(a for p in peers for a in p.addresses)
     used = next((p.addresses for p in peers if choice and p.peer == choice.peer), ())
@@ -98,7 +103,7 @@ def plan(snapshot: Snapshot) -> Plan:
         limits=routing.limits(wans, families),
         routes=routing.routes(wans, around.connected, peers, health, families),
         rules=routing.rules(config, wans, peers, health),
-        firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp),)
+        firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp, judged),)
         if backend
         else (),
         processes=processes,
@@ -114,6 +119,7 @@ def plan(snapshot: Snapshot) -> Plan:
             *_left_out(config, wans, configured, families, plain),
             *_unproxied(config, around, facts),
             *_old_form(carry or ()),
+            *warnings.problems(config, facts.interfaces, judged),
         ),
         wans=wans,
         peers=peers,
@@ -122,6 +128,25 @@ def plan(snapshot: Snapshot) -> Plan:
         mode=mode,
         proxies=engine,
         carried=carry,
+        judged=judged,
+    )
+
+
+def _judged(config: Config, around: Topology, facts: Facts, backend: Backend | None) -> Judgement:
+    """Of the LAN what the router's own firewall permits to be redirected: all, where there is no
+    firewall."""
+    if config.client is None:
+        return Judgement()
+    if not config.firewall:
+        return Judgement(devices=around.lan_devices)
+    client = config.client
+    return judge(
+        config.firewall,
+        facts.interfaces,
+        client.lan,
+        around.uplinks,
+        client.local_port,
+        backend,
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from ..config import Config
-from ..firewall import collapse
+from ..firewall import collapse, singles
 from ..network.topology import Topology
+from ..router_firewall.judgement import Judgement
 from ..state import Access, Backend, Family, Firewall, Redirect
 
 Mode = Literal["proxy", "bypass", "block", "starting"]
@@ -23,8 +24,10 @@ def firewall(
     around: Topology,
     peers: Iterable[str],
     strip_mptcp: bool,
+    judged: Judgement,
 ) -> Firewall:
-    """``around`` is the router's network, ``peers`` every address of every peer."""
+    """``around`` is the router's network, ``peers`` every address of every peer, ``judged`` what
+    the router's own firewall permits."""
     redirect = access = None
     # Of nftables the kernel is asked for the way of each connection.
     families = {family for family, _ in around.elsewhere} if backend == "iptables" else set()
@@ -33,10 +36,11 @@ def firewall(
         redirect = Redirect(
             port=config.client.local_port,
             bypass=collapse([*config.client.bypass, *around.local, *peers, *elsewhere]),
-            jumps=around.lan_devices if mode in ("proxy", "block") else (),
+            jumps=judged.devices if mode in ("proxy", "block") else (),
             mode="block" if mode == "block" else "proxy",
             uplinks=around.uplinks if backend == "nftables" else (),
             strip_mptcp=strip_mptcp,
+            rules=singles(judged.rules) if backend == "iptables" else judged.rules,
         )
     if config.server:
         access = Access(config.server.port, collapse(config.server.allow))

@@ -135,13 +135,15 @@ function clientLines({ client }) {
 		p.name == client.peer ? `, ${client.address} ${_('port %d').format(client.port ?? 0)}` : ''
 	]));
 	const redirect = client.redirect;
+	const alone = (client.left_alone ?? []).map(a => E('div', [ `${a.interface} (${a.what}): ${a.because}` ]));
 
 	return [
 		[ _('New connections of the LAN go'), words.mode(client.mode) ],
 		[ _('Peers'), peers.length ? peers : format.NOTHING ],
 		[ _('Redirected so far'), redirect
 			? _('%d connections from %s, by %s').format(redirect.packets, redirect.devices.join(', ') || format.NOTHING, redirect.backend)
-			: format.NOTHING ]
+			: format.NOTHING ],
+		...(alone.length ? [ [ _('Not redirected, as the firewall says'), alone ] ] : [])
 	];
 }
 

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables of firewall configurations, and whether a port gets through."""
+"""What people are told of the router's firewall: ports that it rejects, LANs that stay inside, and
+what is left alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from mptcp_agent.core.config import Client, Config, Globals, Server, Wan, firewall_zone
+from mptcp_agent.core import router_firewall
+from mptcp_agent.core.config import Client, Config, Globals, Server, Wan
+from mptcp_agent.core.network import Interface
+from mptcp_agent.core.problem import Problem
+from mptcp_agent.core.router_firewall.judgement import Judgement, judge
+from mptcp_agent.core.router_firewall.warnings import problems
 
 GLOBALS = Globals(True, "auto", "auto", "info", "auto")
 SERVER = Server("server", True, ("0.0.0.0",), 8388, "none", "", ("10.1.1.0/24",), 300, False)
@@ -22,12 +29,32 @@ ZONES: tuple[Mapping[str, object], ...] = (
     {".type": "zone", "name": "lan", "network": ["lan"], "input": "ACCEPT"},
     {".type": "zone", "name": "wan", "network": ["wan1", "wan2"], "input": "REJECT"},
 )
+OUT = {".type": "forwarding", "src": "lan", "dest": "wan"}
+INTERFACES = tuple(
+    Interface(name, device, True)
+    for name, device in (
+        ("guest", "br-guest"),
+        ("lan", "br-lan"),
+        ("wan1", "eth1"),
+        ("wan2", "eth2"),
+    )
+)
 ACCEPT = {".type": "rule", "src": "wan", "proto": "tcp", "dest_port": "8388", "target": "ACCEPT"}
 
 
-def said(config: Config, *sections: Mapping[str, object]) -> list[str]:
+def told(config: Config, *sections: Mapping[str, object]) -> tuple[Problem, ...]:
     values = {f"cfg{i:02}": {**s, ".index": i} for i, s in enumerate(sections)}
-    return [p.message for p in firewall_zone.problems(config, values)]
+    config = replace(config, firewall=router_firewall.sections(values))
+    return problems(config, INTERFACES, judged(config))
+
+
+def judged(config: Config) -> Judgement:
+    lans = config.client.lan if config.client else ()
+    return judge(config.firewall, INTERFACES, lans, ("eth1", "eth2"), 1080)
+
+
+def said(config: Config, *sections: Mapping[str, object]) -> list[str]:
+    return [p.message for p in told(config, *sections)]
 
 
 def test_openwrts_default_rejects_the_server() -> None:
@@ -36,8 +63,7 @@ def test_openwrts_default_rejects_the_server() -> None:
 
 
 def test_the_way_out_is_exact() -> None:
-    values = {str(i): {**s, ".index": i} for i, s in enumerate(ZONES)}
-    (problem,) = firewall_zone.problems(ROLE_SERVER, values)
+    (problem,) = told(ROLE_SERVER, *ZONES)
     assert problem.where == "mptcp-proxy.server.port"
     assert problem.hint.split("; ") == [
         "uci set firewall.mptcp_proxy_wan=rule",
@@ -107,8 +133,7 @@ def test_zones() -> None:
 
 
 def ways_out(config: Config, *sections: Mapping[str, object]) -> list[list[str]]:
-    values = {f"cfg{i:02}": {**s, ".index": i} for i, s in enumerate(sections)}
-    return [p.hint.split("; ") for p in firewall_zone.problems(config, values)]
+    return [p.hint.split("; ") for p in told(config, *sections)]
 
 
 RELOAD = ["uci commit firewall", "service firewall reload"]
@@ -151,15 +176,15 @@ def test_no_zone_is_guessed() -> None:
 
 
 def test_a_lan_in_no_zone() -> None:
-    (message,) = said(ROLE_CLIENT, *ZONES)
+    (message,) = said(ROLE_CLIENT, *ZONES, OUT)
     assert "(no zone has guest)" in message and message.endswith("guest goes out directly")
-    ((line, *rest),) = ways_out(ROLE_CLIENT, *ZONES)
+    ((line, *rest),) = ways_out(ROLE_CLIENT, *ZONES, OUT)
     assert (line, rest) == ("uci add_list firewall.@zone[0].network='guest'", RELOAD)
 
 
 def test_a_guest_network_rejects_the_redirector() -> None:
     guest = {".type": "zone", "name": "guest", "network": ["guest"], "input": "REJECT"}
-    (message,) = said(ROLE_CLIENT, *ZONES, guest)
+    (message,) = said(ROLE_CLIENT, *ZONES, OUT, guest)
     assert "zone 'guest' rejects TCP port 1080" in message
 
 
@@ -170,10 +195,15 @@ def test_nothing_to_say() -> None:
     assert said(off, *ZONES) == []
 
 
-def test_a_lan_that_is_kept_from_the_redirector_goes_out_directly() -> None:
-    guest = {".type": "zone", "name": "guest", "network": ["guest"], "input": "REJECT"}
-    values = {f"cfg{i}": {**s, ".index": i} for i, s in enumerate((*ZONES, guest))}
-    fitted = firewall_zone.without_blocked_lans(ROLE_CLIENT, values)
-    assert fitted.client is not None and fitted.client.lan == ("lan",)
-    assert firewall_zone.without_blocked_lans(ROLE_CLIENT, {}) == ROLE_CLIENT
-    assert firewall_zone.without_blocked_lans(ROLE_SERVER, values) == ROLE_SERVER
+def test_a_network_that_is_forwarded_nowhere() -> None:
+    guest = {".type": "zone", "name": "guest", "network": ["guest"], "input": "ACCEPT"}
+    (problem,) = told(ROLE_CLIENT, *ZONES, OUT, guest)
+    assert problem.message == (
+        "the firewall zone 'guest' forwards nothing to a WAN; guest is not redirected either"
+    )
+    assert problem.hint.endswith(
+        "uci set firewall.mptcp_proxy_guest_out=forwarding; "
+        "uci set firewall.mptcp_proxy_guest_out.src='guest'; "
+        "uci set firewall.mptcp_proxy_guest_out.dest='wan'; "
+        "uci commit firewall; service firewall reload"
+    )
