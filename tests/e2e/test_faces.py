@@ -39,7 +39,6 @@ from mptcp_agent.agent.lookout import INTERVAL
 SECRET = "canary-7Rk2-in-a-coal-mine"
 
 
-
 @pytest.fixture(scope="module", params=[SING_BOX, LIBEV], ids=lambda p: str(p.engine))
 def secret_net(request: pytest.FixtureRequest) -> Iterator[Network]:
     """The bridge with each engine and a password that must not be seen anywhere."""

@@ -26,6 +26,8 @@ ROUTES = [
     Route(TABLE, "0.0.0.0/0", "wan1", "10.1.1.2"),
     Route(TABLE, "0.0.0.0/0", "wan1", source="10.1.1.1"),
     Route(TABLE, "203.0.113.70/32", "wan2", "10.2.2.2"),
+    Route(TABLE, "203.0.113.70/32", "wan2", "10.2.2.2", mtu=1400),
+    Route(TABLE, "10.2.2.2/32", "wan2", mtu=1400),
     Route(TABLE, "203.0.113.0/24", "wan1", "192.0.2.1"),  # a gateway outside every network
     Route(TABLE, "198.51.100.0/24", type="throw"),
     Route(TABLE, "198.51.101.0/24", type="unreachable"),
@@ -35,6 +37,7 @@ ROUTES = [
     Route(TABLE, "::/0", "wan1", "2001:db8:1::2"),
     Route(TABLE, "::/0", "wan1", "fe80::2"),
     Route(TABLE, "::/0", "wan2"),
+    Route(TABLE, "2001:db8:70::/48", "wan1", "2001:db8:1::2", mtu=1280),
     Route(TABLE, "2001:db8:70::/48", "wan1", "2001:db8:99::1"),
     Route(TABLE, "2001:db8:71::/48", type="throw"),
     Route(TABLE, "2001:db8:72::/48", type="unreachable"),

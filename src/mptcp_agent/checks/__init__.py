@@ -21,6 +21,7 @@ from ..core.verdict import (
     idle_processes,
     judge,
     mode,
+    paths,
     peer_state,
     starting,
     wan_cause,
@@ -249,6 +250,14 @@ def _wans(view: View) -> Iterator[Row]:
             wan_cause(view, wan) if down else ", ".join(a.address for a in wan.addresses),
             "used again as soon as it is up" if down else "",
         )
+        for path in paths(view, wan):
+            if path.mtu:
+                yield row(
+                    f"MTU {wan.name}",
+                    "ok",
+                    f"packets of more than {path.mtu} bytes are lost on the way to {path.address}; "
+                    "connections over it use smaller ones",
+                )
 
 
 def _mptcp_seen(view: View) -> Iterator[Row]:

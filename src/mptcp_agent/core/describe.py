@@ -67,6 +67,8 @@ def _route(route: Route) -> str:
         words += ["dev", route.device]
     if route.source:
         words += ["src", route.source]
+    if route.mtu:
+        words += ["mtu", str(route.mtu)]
     return " ".join([w for w in words if w] + ["table", str(route.table)])
 
 

@@ -39,9 +39,11 @@ TABLES = range(10900, 10932)
 #: linux/rtnetlink.h RT_TABLE_MAIN: the user's, looked up and never changed.
 TABLE_MAIN = 254
 
-#: Endpoint ids of the agent: one per WAN address. The kernel hands out ids from 1 upwards to
-#: those who do not ask for one, so these stay clear of other people's.
-ENDPOINT_IDS = range(101, 165)
+#: Endpoint ids of the agent: one per WAN address, and one more for the same with small packets.
+#: The kernel hands out ids from 1 upwards to those who do not ask for one, so these stay clear of
+#: other people's.
+ENDPOINT_IDS = range(101, 229)
+ENDPOINT_SMALL_PACKETS = 64
 #: How many endpoints every kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp, 8 through
 #: Linux 7.1. How many this one holds, the kernel is asked.
 FEWEST_ENDPOINTS = 8
@@ -85,6 +87,8 @@ class Route:
     gateway: str | None = None
     source: str | None = None
     type: RouteType = "unicast"
+    mtu: int | None = None
+    """Bytes of the packets that connections over it send and ask for; None: what the device has."""
 
 
 @dataclass(frozen=True, order=True)

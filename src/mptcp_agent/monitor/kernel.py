@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..core.sockets import Listener, TcpSocket
 from ..system import counters, probes, processes
 from ..system.netlink import diag
+from ..system.path_mtu import path_mtu
 from ..system.probes import Outcome
 
 Connect = Callable[
@@ -24,6 +25,7 @@ class Kernel:
 
     connect: Connect = probes.connect
     repeated: Callable[[socket.socket], bool] = probes.repeated
+    path_mtu: Callable[[str, socket.socket], Awaitable[int | None]] = path_mtu
     through: Callable[[float], Awaitable[Outcome]] = probes.through
     calls: Callable[[int], list[TcpSocket]] = diag.calls
     tcp_sockets: Callable[[int, int], list[TcpSocket]] = diag.tcp_sockets

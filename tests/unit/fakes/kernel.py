@@ -53,6 +53,10 @@ class FakeKernel:
         self.probes: list[tuple[float, str, str]] = []
         """Time, device and address of each; the tunnel's have neither."""
         self.destroyed: list[TcpSocket] = []
+        self.mtus: dict[str, int | None] = {}
+        """By device, what paths carry where that is less than the device does."""
+        self.sized: list[tuple[float, str]] = []
+        """Time and device of each question for that."""
         self.walks = 0
         """Readings of the sockets."""
         self._kept: dict[str, list[socket.socket]] = {}
@@ -64,6 +68,7 @@ class FakeKernel:
         return Kernel(
             connect=self._connect,
             repeated=lambda _: self._repeated,
+            path_mtu=self._path_mtu,
             through=self._through,
             calls=self._calls,
             mptcp_connections=self._mptcp_connections,
@@ -111,6 +116,11 @@ class FakeKernel:
             os.close(descriptor)
 
     # The edge
+
+    async def _path_mtu(self, device: str, connection: socket.socket) -> int | None:
+        self.sized.append((self._clock(), device))
+        await asyncio.sleep(0.02)
+        return self.mtus.get(device, 0)
 
     _repeated = False
 

@@ -28,6 +28,7 @@ from ..network.topology import WanAddress
 from ..network.wans import WanLink
 from ..state import (
     ENDPOINT_IDS,
+    ENDPOINT_SMALL_PACKETS,
     PRIORITY_ADDRESS,
     PRIORITY_DEVICE,
     PRIORITY_PEER,
@@ -71,7 +72,7 @@ def routes(
     for wan in wans:
         if wan.in_use:
             for own in wan.addresses:
-                found += _wan_table(wan, own, networks, siblings)
+                found += _wan_table(wan, own, networks, siblings, health)
     for address, same_peer in siblings.items():
         # With every path down the first one stays: silence is not improved by no route.
         best = usable_wans(wans, health, address) or usable_wans(wans, Health(), address)
@@ -79,7 +80,7 @@ def routes(
             # An address that is joined after it was announced: over a WAN that has no other way.
             best.sort(key=lambda w: family(address) not in wan_families(w, families))
         if best:
-            found.append(_route_to(address, best[0], TABLE_PEERS, same_peer))
+            found.append(_route_to(address, best[0], TABLE_PEERS, same_peer, health))
     return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
 
 
@@ -88,10 +89,13 @@ def _wan_table(
     own: WanAddress,
     networks: Iterable[str],
     siblings: Mapping[str, tuple[str, ...]],
+    health: Health,
 ) -> Iterator[Route]:
     for address, same_peer in siblings.items():
-        if family(address) == own.family and not own.holds(address):
-            yield _route_to(address, wan, wan.table, same_peer)
+        if family(address) != own.family:
+            continue
+        if not own.holds(address) or health.path(wan.name, address).mtu:
+            yield _route_to(address, wan, wan.table, same_peer, health)
     hosts = {_host(address) for address in siblings}
     for network in networks:
         if family(network) == own.family and network != own.network and network not in hosts:
@@ -108,15 +112,28 @@ def _host(address: str) -> str:
     return f"{address}/{128 if family(address) == 6 else 32}"
 
 
-def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]) -> Route:
+def _route_to(
+    address: str, wan: WanLink, table: int, same_peer: tuple[str, ...], health: Health
+) -> Route:
     """To a peer address over a WAN: by its gateway; on a link without one by an address of
-    the same peer on that link; else the address itself, on-link."""
+    the same peer on that link; else the address itself, on-link.
+
+    Where the path carries less than the device does the route says so: the kernel then sends less,
+    and asks the other end for less (the MSS of its SYNs), whoever that is.
+    """
     own = wan.address(family(address))
     assert own is not None
     gateway = own.gateway or next((a for a in same_peer if own.holds(a)), None)
     if own.holds(address):
         gateway = None
-    return Route(table, _host(address), device=wan.device, gateway=gateway, source=own.address)
+    return Route(
+        table,
+        _host(address),
+        device=wan.device,
+        gateway=gateway,
+        source=own.address,
+        mtu=health.path(wan.name, address).mtu or None,
+    )
 
 
 def rules(
@@ -266,5 +283,14 @@ def endpoints(
                     flags.add("backup")
             if flags:
                 number = ENDPOINT_IDS.start + 2 * wan.slot + (own.family == 6)
+                if not config.server and _small(wan, own, health, in_use):
+                    number += ENDPOINT_SMALL_PACKETS
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
     return tuple(found)
+
+
+def _small(wan: WanLink, own: WanAddress, health: Health, addresses: tuple[str, ...]) -> bool:
+    """Whether the WAN carries only small packets to one of these. A running subflow's other end
+    goes on sending large ones, since it was told of no less at its beginning. Under another id
+    the endpoint, and with it each subflow, is made anew."""
+    return any(family(a) == own.family and health.path(wan.name, a).mtu for a in addresses)
