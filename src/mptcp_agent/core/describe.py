@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from .diff import Change, Item
 from .plan.sysctls import BUFFERS
-from .state import TABLE_MAIN, Endpoint, File, Firewall, Limits, Process, Route, Rule, Sysctl
+from .state import (
+    MARK_MASK,
+    TABLE_MAIN,
+    Endpoint,
+    File,
+    Firewall,
+    Limits,
+    Process,
+    Route,
+    Rule,
+    Sysctl,
+)
 
 
 def kind(item: Item) -> str:
@@ -80,6 +91,7 @@ def _rule(rule: Rule) -> str:
         ("iif", rule.iif),
         ("oif", rule.oif),
         ("ipproto tcp sport", rule.sport),
+        ("fwmark", f"{rule.mark:#x}/{MARK_MASK:#x}" if rule.mark is not None else None),
     ):
         words.append(f"{word} {value}" if value is not None else "")
     words += ["lookup", "main" if rule.table == TABLE_MAIN else str(rule.table)]
@@ -100,6 +112,9 @@ def _firewall(firewall: Firewall) -> str:
     if access := firewall.access:
         who = " ".join(access.allow) or "everyone"
         parts.append(f"server port {access.port} open to {who}")
+    if firewall.inbound:
+        devices = ", ".join(i.device for i in firewall.inbound)
+        parts.append(f"what comes in on {devices} is answered over the same")
     return f"{firewall.backend}: {'; '.join(parts) or 'nothing'}"
 
 

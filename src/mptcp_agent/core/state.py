@@ -29,7 +29,13 @@ PRIORITY_SERVER_REPLY = 700
 PRIORITY_DEVICE = 710
 PRIORITY_ADDRESS = 720
 PRIORITY_PEER = 730
+PRIORITY_INBOUND = 733
 RULE_PRIORITIES = range(700, 740)
+
+#: Five bits of the marks of packets and connections: the WAN over which a connection came in. Those
+#: of mwan3 are 0x3f00, of pbr, Tailscale and Docker's networks 0xff0000 and less.
+MARK_MASK = 0x3E000000
+MARK_SHIFT = 25
 
 #: Routing tables: one per WAN (by its slot, see ``wans``), and one for the first
 #: subflow of a connection, which has no source address yet.
@@ -104,6 +110,8 @@ class Rule:
     oif: str | None = None
     sport: int | None = None
     """TCP source port; set together with ``ipproto tcp``."""
+    mark: int | None = None
+    """Of packets with this in the bits MARK_MASK of their mark."""
     suppress: int | None = None
     """Routes to networks of so few bits or fewer do not count (``suppress_prefixlength``)."""
 
@@ -137,6 +145,14 @@ class Access:
     allow: tuple[str, ...]
 
 
+@dataclass(frozen=True, order=True)
+class Inbound:
+    """A WAN's device, and the mark (within MARK_MASK) of connections that came in on it."""
+
+    device: str
+    mark: int
+
+
 @dataclass(frozen=True)
 class Firewall:
     """Everything the agent has in one firewall back end."""
@@ -144,6 +160,9 @@ class Firewall:
     backend: Backend
     redirect: Redirect | None = None
     access: Access | None = None
+    inbound: tuple[Inbound, ...] = ()
+    """The answers of the LAN to connections that came in on one of these (port forwards) get its
+    mark, by which a rule sends them back over the same WAN. Sorted."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 from ..config import Config
 from ..firewall import collapse
 from ..network.topology import Topology
-from ..state import Access, Backend, Family, Firewall, Redirect
+from ..state import Access, Backend, Family, Firewall, Inbound, Redirect
 
 Mode = Literal["proxy", "bypass", "block", "starting"]
 
@@ -23,8 +23,10 @@ def firewall(
     around: Topology,
     peers: Iterable[str],
     strip_mptcp: bool,
+    inbound: tuple[Inbound, ...] = (),
 ) -> Firewall:
-    """``around`` is the router's network, ``peers`` every address of every peer."""
+    """``around`` is the router's network, ``peers`` every address of every peer, ``inbound`` the
+    WANs over which connections come in."""
     redirect = access = None
     # Of nftables the kernel is asked for the way of each connection.
     families = {family for family, _ in around.elsewhere} if backend == "iptables" else set()
@@ -40,4 +42,4 @@ def firewall(
         )
     if config.server:
         access = Access(config.server.port, collapse(config.server.allow))
-    return Firewall(backend, redirect, access)
+    return Firewall(backend, redirect, access, inbound if backend == "nftables" else ())

@@ -29,8 +29,10 @@ from ..network.wans import WanLink
 from ..state import (
     ENDPOINT_IDS,
     ENDPOINT_SMALL_PACKETS,
+    MARK_SHIFT,
     PRIORITY_ADDRESS,
     PRIORITY_DEVICE,
+    PRIORITY_INBOUND,
     PRIORITY_PEER,
     PRIORITY_SERVER_REPLY,
     TABLE_MAIN,
@@ -38,6 +40,7 @@ from ..state import (
     Endpoint,
     EndpointFlag,
     Family,
+    Inbound,
     Limits,
     Route,
     Rule,
@@ -136,9 +139,25 @@ def _route_to(
     )
 
 
+def inbound(wans: Iterable[WanLink]) -> tuple[Inbound, ...]:
+    """The devices on which connections come in from outside, with their marks: none where there
+    is only one way back. Also of WANs that are down: the firewall is not written anew when a link
+    dies. Two sections of one device (IPv4 and IPv6) have the mark of the first."""
+    found: dict[str, int] = {}
+    for wan in wans:
+        if wan.device and not wan.section.off:
+            found.setdefault(wan.device, (wan.slot + 1) << MARK_SHIFT)
+    return tuple(Inbound(*pair) for pair in sorted(found.items())) if len(found) > 1 else ()
+
+
 def rules(
-    config: Config, wans: Iterable[WanLink], peers: Iterable[PeerAddresses]
+    config: Config,
+    wans: Iterable[WanLink],
+    peers: Iterable[PeerAddresses],
+    inbound: Iterable[Inbound] = (),
 ) -> tuple[Rule, ...]:
+    """``inbound``: with which the firewall marks the answers to what came in on a WAN."""
+    marks = {one.device: one.mark for one in inbound}
     found: list[Rule] = []
     for wan in wans:
         if not wan.in_use:
@@ -146,6 +165,8 @@ def rules(
         for own in wan.addresses:
             found += _to_wan(PRIORITY_DEVICE, wan, own, oif=wan.device)
             found += _to_wan(PRIORITY_ADDRESS, wan, own, source=own.host)
+            if wan.device in marks:
+                found += _to_wan(PRIORITY_INBOUND, wan, own, mark=marks[wan.device])
             if config.server and own.network != own.host:
                 found.append(
                     Rule(
@@ -170,9 +191,10 @@ def _to_wan(
     *,
     source: str | None = None,
     oif: str | None = None,
+    mark: int | None = None,
 ) -> Iterator[Rule]:
     """The WAN's table with main's more specific routes before its default."""
-    table = Rule(priority, own.family, wan.table, source=source, oif=oif)
+    table = Rule(priority, own.family, wan.table, source=source, oif=oif, mark=mark)
     yield replace(table, suppress=0)
     if own.gateway:
         length = DEFAULT_LENGTH[own.family]

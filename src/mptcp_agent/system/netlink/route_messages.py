@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.network import AddressFlag, KernelAddress, Scope
-from ...core.state import ROUTE_PROTOCOL, RULE_PRIORITIES, TABLES, Route, RouteType, Rule, family
+from ...core.state import (
+    MARK_MASK,
+    ROUTE_PROTOCOL,
+    RULE_PRIORITIES,
+    TABLES,
+    Route,
+    RouteType,
+    Rule,
+    family,
+)
 from .library import ROUTE, RULE, Message, encode
 
 INET = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -172,6 +181,7 @@ def to_rule(message: Message) -> Rule:
         iif=message.get_attr("FRA_IIFNAME"),
         oif=message.get_attr("FRA_OIFNAME"),
         sport=_port(ports),
+        mark=message.get_attr("FRA_FWMARK"),
         suppress=None if suppress in (None, _SUPPRESS_NOTHING) else suppress,
     )
 
@@ -195,6 +205,8 @@ def from_rule(rule: Rule) -> bytes:
     if rule.sport is not None:
         attributes["FRA_IP_PROTO"] = socket.IPPROTO_TCP
         attributes["FRA_SPORT_RANGE"] = f"{rule.sport}:{rule.sport}"
+    if rule.mark is not None:
+        attributes |= {"FRA_FWMARK": rule.mark, "FRA_FWMASK": MARK_MASK}
     if rule.suppress is not None:
         attributes["FRA_SUPPRESS_PREFIXLEN"] = rule.suppress
     return encode(RULE, {"family": INET[rule.family], "action": _TO_TABLE, **lengths}, attributes)
