@@ -69,7 +69,7 @@ def test_it_is_found_and_every_stream_carries_on_over_both(net: Network) -> None
 
 def test_people_are_told(net: Network) -> None:
     assert f"wan2 {MTU} bytes to 203.0.113.70" in cli(net.client, "status")[1]
-    assert f"more than {MTU} bytes are lost on the way" in cli(net.client, "check")[1]
+    assert f"larger packets than of {MTU} bytes to 203.0.113.70" in cli(net.client, "check")[1]
     assert f"mtu {MTU}" in net.client.ip("route", "show", "table", "10902")
 
 

@@ -80,4 +80,4 @@ def test_status_check_and_command_line_name_it() -> None:
     assert f"larger ones are lost on the way: wan1 1400 bytes to {PEER['isp']}" in lines
     (row,) = (r for r in run_checks(view, lambda *_: {}, Asked()) if r["name"] == "MTU wan1")
     assert row["result"] == "ok"
-    assert f"more than 1400 bytes are lost on the way to {PEER['isp']}" in row["message"]
+    assert f"larger packets than of 1400 bytes to {PEER['isp']} are lost" in row["message"]

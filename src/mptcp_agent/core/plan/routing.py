@@ -308,7 +308,15 @@ def endpoints(
                 if not config.server and _small(wan, own, health, in_use):
                     number += ENDPOINT_SMALL_PACKETS
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
-    return tuple(found)
+    return tuple(found) if config.server else _needed(found)
+
+
+def _needed(found: list[Endpoint]) -> tuple[Endpoint, ...]:
+    """Without backups as long as another WAN can be used: each connection's idle subflow would
+    cost keep-alives (the kernel hands them on to every subflow), on links that are paid by the
+    byte."""
+    others = any("backup" not in e.flags for e in found)
+    return tuple(e for e in found if not (others and "backup" in e.flags))
 
 
 def _small(wan: WanLink, own: WanAddress, health: Health, addresses: tuple[str, ...]) -> bool:
