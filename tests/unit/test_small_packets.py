@@ -26,7 +26,7 @@ from mptcp_agent.core.network import Facts
 from mptcp_agent.core.plan import Plan
 from mptcp_agent.core.state import TABLE_PEERS
 from mptcp_agent.core.status import document
-from mptcp_agent.core.view import View
+from mptcp_agent.core.view import Moment, View
 
 PEER = {"bridge": "10.1.1.70", "isp": "198.51.100.70"}
 
@@ -74,7 +74,7 @@ def test_with_both_roles_the_other_routers_connections_are_left_alone() -> None:
 def test_status_check_and_command_line_name_it() -> None:
     seen = snapshot(config(ISP_CLIENT), ISP, small(PEER["isp"]))
     view = View(seen, plan(config(ISP_CLIENT), ISP, small(PEER["isp"])))
-    status = document(view, Moment(1.0, "active", "", 0.0))
+    status = document(view, Moment(1.0, 1.0), "active", "", 0.0)
     assert [p["mtu"] for p in status["wans"][0]["health"]["paths"]] == [1400]
     lines = "\n".join(render.status(status, render.Painter(False)))
     assert f"larger ones are lost on the way: wan1 1400 bytes to {PEER['isp']}" in lines
