@@ -15,6 +15,7 @@ from e2e.support import RATE, cli, running, settle, wait_status, wan
 from lab.isp import isp
 from lab.topology import Network
 from lab.traffic import WAYS, iperf, start
+from toolkit.waiting import wait_until
 
 MTU = 1400
 SECONDS, OMIT = 3.0, 1.5
@@ -52,7 +53,9 @@ def sizes(status: dict[str, Any], number: int) -> set[int | None]:
 
 def test_it_is_found_and_every_stream_carries_on_over_both(net: Network) -> None:
     """One stream was there before, with large packets agreed on at its beginning."""
+    began = net.wires[1].bytes()[1]
     stream = start(net.client_host, "get", net.target, seconds=18)
+    wait_until(lambda: net.wires[1].bytes()[1] > began + 1_000_000, 10, "the stream on wan2")
     narrow(net, 2)
     status = wait_status(net.client, lambda s: MTU in sizes(s, 2), "the size", 30)
     assert sizes(status, 1) == {None}
@@ -69,7 +72,7 @@ def test_it_is_found_and_every_stream_carries_on_over_both(net: Network) -> None
 
 def test_people_are_told(net: Network) -> None:
     assert f"wan2 {MTU} bytes to 203.0.113.70" in cli(net.client, "status")[1]
-    assert f"larger packets than of {MTU} bytes to 203.0.113.70" in cli(net.client, "check")[1]
+    assert f"larger packets than of {MTU} bytes to " in cli(net.client, "check")[1]
     assert f"mtu {MTU}" in net.client.ip("route", "show", "table", "10902")
 
 
