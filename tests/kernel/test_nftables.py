@@ -26,7 +26,7 @@ from kernel.firewall_cases import (
 from kernel.firewall_lab import NEAR4, NEAR6, PORT, SERVER, FirewallLab
 from toolkit.namespace import Namespace
 
-from mptcp_agent.core.state import Access, Firewall, Redirect
+from mptcp_agent.core.state import Access, Firewall, Inbound, Redirect
 from mptcp_agent.errors import FirewallError
 from mptcp_agent.system.firewall.nftables import Nftables
 
@@ -97,6 +97,22 @@ def test_what_was_applied_is_observed(
     if redirect:  # devices are devices
         redirect = replace(redirect, uplinks=redirect.jumps)
     check_observed(backend, redirect, access)
+
+
+@pytest.mark.parametrize("redirect", [None, REDIRECT])
+def test_marks_of_what_comes_in_are_observed(lab: FirewallLab, redirect: Redirect | None) -> None:
+    nft = Nftables()
+    inbound = (Inbound("wan", 1 << 25), Inbound("wan2", 2 << 25))
+    firewall = Firewall("nftables", redirect, None, inbound)
+    with lab.router:
+        nft.apply(firewall)
+        assert nft.observe() == firewall
+        lab.router.sh(f"nft flush chain {TABLE} inbound")
+        assert nft.observe() != firewall
+        nft.apply(firewall)
+        assert nft.observe() == firewall
+        nft.remove()
+        assert nft.observe() is None
 
 
 @pytest.mark.parametrize("redirect", [REDIRECT, BLOCK], ids=["proxy", "block"])

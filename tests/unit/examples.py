@@ -168,7 +168,9 @@ ISP = router(LOOPBACK, LAN, ISP_WAN1, ISP_WAN2)
 
 # --- Engines and health ------------------------------------------------------------------------
 
-SING_BOX = Build("sing-box", "/usr/bin/sing-box", "/usr/bin/sing-box", "1.14.4", True, True)
+SING_BOX = Build(
+    "sing-box", "/usr/bin/sing-box", "/usr/bin/sing-box", "1.14.4", True, True, keep_alive=True
+)
 MEANS = Capabilities(builds={"sing-box": SING_BOX}, backends=("nftables",))
 
 READY = Health(redirector=True)

@@ -182,6 +182,16 @@ CASES = (
         *("engine", "failed", "cannot make MPTCP", "mptcpize"),
         of=view(BRIDGE_CLIENT, means=engine(mptcp=False)),
     ),
+    Case("keep-alive", "ok", "every 15 s"),
+    Case(
+        *("keep-alive", "warning", "every 600 s", "sing-box 1.13"),
+        of=view(BRIDGE_CLIENT, means=engine(keep_alive=False)),
+    ),
+    Case(
+        *("keep-alive", "ok", "left to sing-box"),
+        of=view({**BRIDGE_CLIENT, "r7000": section("peer", address="10.1.1.70", keep_alive="0")}),
+    ),
+    Case("keep-alive", "absent", of=SERVER),
     Case("process client", "ok", "runs"),
     Case(
         *("process client", "failed", "does not run", "sing-box run"),

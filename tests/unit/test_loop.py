@@ -173,7 +173,7 @@ def test_what_somebody_else_takes_away_is_put_back() -> None:
         await asyncio.sleep(5)  # what was set a moment ago and is gone did not stick
         router.machine.state = replace(router.machine.state, rules=(), firewalls=())
         router.events.put(Part.ROUTING, Part.FIREWALL)
-        assert await until(lambda: len(router.machine.state.rules) == 6 and router.jumps) < 0.1
+        assert await until(lambda: len(router.machine.state.rules) == 8 and router.jumps) < 0.1
         router.machine.state = replace(router.machine.state, files=())  # no event tells of that
         assert await until(lambda: router.machine.state.files, 70) > 30
 

@@ -32,7 +32,7 @@ from mptcp_agent.core.problem import Problem
 def test_the_bridge_with_both_roles() -> None:
     assert config(BRIDGE_BOTH) == Config(
         globals=Globals(True, "auto", "auto", "info", "auto"),
-        peers=(Peer("r7000", ("10.1.1.70", "10.2.2.70"), 8388, "none", ""),),
+        peers=(Peer("r7000", ("10.1.1.70", "10.2.2.70"), 8388, "none", "", 15),),
         client=Client("client", True, ("r7000",), 1080, ("lan",), (), "bypass", 300, False),
         server=Server(
             "server",

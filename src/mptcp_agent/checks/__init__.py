@@ -22,6 +22,7 @@ from ..core.verdict import (
     idle_processes,
     judge,
     mode,
+    paths,
     peer_state,
     starting,
     wan_cause,
@@ -48,6 +49,9 @@ LATER = "it was started a moment ago: ask again in some seconds"
 
 #: New connections a second of a home with several people, some pages being opened.
 _FEW_CONNECTIONS = 100
+#: Seconds: NATs in homes and of mobile providers forget a silent connection after four minutes and
+#: more (RFC 5382 asks for two hours); some do after less than one.
+SOME_NATS = 60
 
 START, RELOAD = f"service {PACKAGE} start", f"service {PACKAGE} reload"
 
@@ -235,6 +239,7 @@ def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:
             f"{build.engine} {build.version} cannot make MPTCP connections",
             "install mptcpize, or use the engine sing-box",
         )
+    yield from _keep_alive(view)
     idle, known = idle_processes(view), view.snapshot.processes is not None
     for process in view.plan.proxies.processes if known else ():
         if process.name not in idle:
@@ -244,6 +249,27 @@ def _engine(view: View, installed: Sequence[str]) -> Iterator[Row]:
         else:
             hint = f"see the system log; try: {' '.join(process.command)}"
             yield row(f"process {process.name}", "failed", "does not run", hint)
+
+
+def _keep_alive(view: View) -> Iterator[Row]:
+    """How long a connection through the tunnel may be silent without a sign of life."""
+    build, engine, choice = view.plan.proxies.build, view.plan.proxies.engine, view.plan.configured
+    if build is None or engine is None or choice is None:
+        return
+    wanted, own = choice.peer.keep_alive, engine.own_keep_alive
+    if not wanted:
+        yield row("keep-alive", "ok", f"left to {build.engine}, as configured")
+    elif build.keep_alive:
+        yield row("keep-alive", "ok", f"silent connections show every {wanted} s that they live")
+    else:
+        long = own > max(wanted, SOME_NATS)
+        yield row(
+            "keep-alive",
+            "warning" if long else "ok",
+            f"{build.engine} {build.version} cannot be told {wanted} s: silent connections show "
+            f"every {own} s that they live" + (", and NATs forget some of them before" * long),
+            "use sing-box 1.13 or later (OpenWrt 25.12), or shadowsocks-rust" if long else "",
+        )
 
 
 def _peers(view: View) -> Iterator[Row]:
@@ -280,6 +306,14 @@ def _wans(view: View) -> Iterator[Row]:
             wan_cause(view, wan) if down else ", ".join(a.address for a in wan.addresses),
             "used again as soon as it is up" if down else "",
         )
+        small = [f"{p.mtu} bytes to {p.address}" for p in paths(view, wan) if p.mtu]
+        if small:
+            yield row(
+                f"MTU {wan.name}",
+                "ok",
+                f"larger packets than of {', of '.join(small)} are lost on the way; connections "
+                "over it use such",
+            )
 
 
 def _mptcp_seen(view: View) -> Iterator[Row]:

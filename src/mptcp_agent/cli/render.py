@@ -160,6 +160,14 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
             for p in engine["processes"]
         )
         yield "engine", f"{engine['name']} {engine['version']} ({running or 'not started'})"
+    small = [
+        f"{wan['name']} {path['mtu']} bytes to {path['address']}"
+        for wan in document["wans"]
+        for path in wan["health"]["paths"]
+        if path["mtu"]
+    ]
+    if small:
+        yield "packets", f"larger ones are lost on the way: {', '.join(small)}"
     mptcp = document["mptcp"]
     yield "MPTCP", f"{mptcp['connections']} connections, {mptcp['fallbacks']} fell back to TCP"
 

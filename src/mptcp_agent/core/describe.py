@@ -9,6 +9,7 @@ from __future__ import annotations
 from .diff import Change, Item
 from .plan.sysctls import BUFFERS
 from .state import (
+    MARK_MASK,
     TABLE_MAIN,
     Endpoint,
     File,
@@ -78,6 +79,8 @@ def _route(route: Route) -> str:
         words += ["dev", route.device]
     if route.source:
         words += ["src", route.source]
+    if route.mtu:
+        words += ["mtu", str(route.mtu)]
     return " ".join([w for w in words if w] + ["table", str(route.table)])
 
 
@@ -90,6 +93,7 @@ def _rule(rule: Rule) -> str:
         ("oif", rule.oif),
         ("ipproto tcp sport", rule.sport),
         ("ipproto tcp dport", rule.dport),
+        ("fwmark", f"{rule.mark:#x}/{MARK_MASK:#x}" if rule.mark is not None else None),
     ):
         words.append(f"{word} {value}" if value is not None else "")
     words += ["lookup", "main" if rule.table == TABLE_MAIN else str(rule.table)]
@@ -111,6 +115,9 @@ def _firewall(firewall: Firewall) -> str:
     if access := firewall.access:
         who = " ".join(access.allow) or "everyone"
         parts.append(f"server port {access.port} open to {who}")
+    if firewall.inbound:
+        devices = ", ".join(i.device for i in firewall.inbound)
+        parts.append(f"what comes in on {devices} is answered over the same")
     return f"{firewall.backend}: {'; '.join(parts) or 'nothing'}"
 
 

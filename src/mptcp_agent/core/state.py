@@ -30,7 +30,13 @@ PRIORITY_DEVICE = 710
 PRIORITY_DEAD_CALL = 715
 PRIORITY_ADDRESS = 720
 PRIORITY_PEER = 730
+PRIORITY_INBOUND = 733
 RULE_PRIORITIES = range(700, 740)
+
+#: Five bits of the marks of packets and connections: the WAN over which a connection came in. Those
+#: of mwan3 are 0x3f00, of pbr, Tailscale and Docker's networks 0xff0000 and less.
+MARK_MASK = 0x3E000000
+MARK_SHIFT = 25
 
 #: Routing tables: one per WAN (by its slot, see ``wans``), one for the first subflow of a
 #: connection, which has no source address yet, and one in which nothing can be reached.
@@ -41,9 +47,11 @@ TABLES = range(10900, 10933)
 #: linux/rtnetlink.h RT_TABLE_MAIN: the user's, looked up and never changed.
 TABLE_MAIN = 254
 
-#: Endpoint ids of the agent: one per WAN address. The kernel hands out ids from 1 upwards to
-#: those who do not ask for one, so these stay clear of other people's.
-ENDPOINT_IDS = range(101, 165)
+#: Endpoint ids of the agent: one per WAN address, and one more for the same with small packets.
+#: The kernel hands out ids from 1 upwards to those who do not ask for one, so these stay clear of
+#: other people's.
+ENDPOINT_IDS = range(101, 229)
+ENDPOINT_SMALL_PACKETS = 64
 #: How many endpoints every kernel holds at once: MPTCP_PM_ADDR_MAX of net/mptcp, 8 through
 #: Linux 7.1. How many this one holds, the kernel is asked.
 FEWEST_ENDPOINTS = 8
@@ -87,6 +95,8 @@ class Route:
     gateway: str | None = None
     source: str | None = None
     type: RouteType = "unicast"
+    mtu: int | None = None
+    """Bytes of the packets that connections over it send and ask for; None: what the device has."""
 
 
 @dataclass(frozen=True, order=True)
@@ -103,6 +113,8 @@ class Rule:
     sport: int | None = None
     """TCP source port; set together with ``ipproto tcp``, as the next."""
     dport: int | None = None
+    mark: int | None = None
+    """Of packets with this in the bits MARK_MASK of their mark."""
     suppress: int | None = None
     """Routes to networks of so few bits or fewer do not count (``suppress_prefixlength``)."""
 
@@ -158,6 +170,14 @@ class Access:
     allow: tuple[str, ...]
 
 
+@dataclass(frozen=True, order=True)
+class Inbound:
+    """A WAN's device, and the mark (within MARK_MASK) of connections that came in on it."""
+
+    device: str
+    mark: int
+
+
 @dataclass(frozen=True)
 class Firewall:
     """Everything the agent has in one firewall back end."""
@@ -165,6 +185,9 @@ class Firewall:
     backend: Backend
     redirect: Redirect | None = None
     access: Access | None = None
+    inbound: tuple[Inbound, ...] = ()
+    """The answers of the LAN to connections that came in on one of these (port forwards) get its
+    mark, by which a rule sends them back over the same WAN. Sorted."""
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def _wan(view: View, wan: WanLink, now: Moment) -> Document:
                     "state": p.state,
                     "rtt": None if p.rtt is None else round(p.rtt, 1),
                     "loss": round(p.loss, 3),
+                    "mtu": p.mtu or None,
                 }
                 for p in known
             ],

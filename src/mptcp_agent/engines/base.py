@@ -84,6 +84,8 @@ class ClientSettings:
     """Seconds until an idle connection is closed, where the engine knows such a thing."""
     fast_open: bool = False
     log_level: LogLevel = "info"
+    keep_alive: int = 0
+    """Seconds of silence towards the peer until a keep-alive; 0 = as the engine likes."""
     tproxy: bool = False
     """Take the destination from the socket's own address, as behind TPROXY, instead of from
     conntrack, as behind REDIRECT. Lets a build be tried without firewall rules; needs root."""
@@ -122,6 +124,8 @@ class Build:
     """Starts a program without netlink events and under an account
     (``system.engines.seccomp_no_netlink``): followed by the account, the program and its
     arguments. Empty = not on this machine."""
+    keep_alive: bool = False
+    """The redirector was seen to take the time until a keep-alive as a setting."""
     mptcpize: str | None = None
     """Path of the wrapper that makes the programs speak MPTCP, where it was seen to."""
     methods: frozenset[str] = frozenset()
@@ -174,6 +178,8 @@ class Engine(ABC):
     """Where to get it, for the messages."""
     version_arguments: ClassVar[tuple[str, ...]]
     """What makes a program print its version."""
+    own_keep_alive: ClassVar[int] = 0
+    """Seconds of silence until a keep-alive of a build that takes no such setting."""
     wrappable: ClassVar[bool] = False
     """Whether mptcpize can help: it preloads a library, which static programs do not load."""
 

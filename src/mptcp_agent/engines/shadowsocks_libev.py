@@ -37,6 +37,7 @@ class ShadowsocksLibev(Engine):
     programs: ClassVar[Mapping[Role, str]] = {"client": "ss-redir", "server": "ss-server"}
     methods = ("none", *AEAD)
     version_arguments = ("-h",)
+    own_keep_alive = 40  # keepIdle in redir.c, and no option
     wrappable = True
     packages = (
         "install shadowsocks-libev-ss-redir and shadowsocks-libev-ss-server "

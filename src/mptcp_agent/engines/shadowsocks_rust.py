@@ -30,13 +30,14 @@ from .base import (
     to_json,
 )
 
-#: Seconds between keep-alives, so that connections of vanished hosts end: the programs have
-#: no idle time-out for TCP. Half an hour of silence takes 30 small packets.
+#: Seconds between keep-alives where nothing is set, so that connections of vanished hosts end: the
+#: programs have no idle time-out for TCP.
 _KEEP_ALIVE = 60
 
 
 class ShadowsocksRust(Engine):
     name = "shadowsocks-rust"
+    own_keep_alive = _KEEP_ALIVE
     programs: ClassVar[Mapping[Role, str]] = {"client": "sslocal", "server": "ssserver"}
     methods = ("none", "aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305", *AEAD_2022)
     version_arguments = ("--version",)
@@ -66,6 +67,7 @@ class ShadowsocksRust(Engine):
                 }
             ],
             **_common(settings),
+            "keep_alive": (build.keep_alive and settings.keep_alive) or _KEEP_ALIVE,
         }
         user = "" if settings.tproxy else account(settings.local_port)
         return Rendered(

@@ -13,6 +13,7 @@ from ..core.state import Endpoint
 from ..system import counters, probes, processes, resets, sysctl
 from ..system.engines import listener_buffer
 from ..system.netlink import diag, endpoints
+from ..system.path_mtu import path_mtu
 from ..system.probes import Outcome
 
 Connect = Callable[
@@ -26,6 +27,7 @@ class Kernel:
 
     connect: Connect = probes.connect
     repeated: Callable[[socket.socket], bool] = probes.repeated
+    path_mtu: Callable[[str, socket.socket], Awaitable[int | None]] = path_mtu
     through: Callable[[float], Awaitable[Outcome]] = probes.through
     calls: Callable[[int], list[TcpSocket]] = diag.calls
     tcp_sockets: Callable[[int, int], list[TcpSocket]] = diag.tcp_sockets

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from ..core.health import PathHealth, path_health
 from ..core.health.path_health import Path
 from .kernel import KERNEL, Kernel
+from .sizes import Sizes
 from .targets import Key, Target
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Prober:
         self._kernel = kernel
         self._clock = clock
         self._paths: dict[Key, _Followed] = {}
+        self._sizes = Sizes(changed, kernel, clock)
         self._wake = asyncio.Event()
         self.attempts = 0
         """Connections opened so far."""
@@ -71,6 +73,7 @@ class Prober:
         now = self._clock()
         for key in [k for k in self._paths if k not in targets]:
             self._drop(self._paths.pop(key))
+            self._sizes.forget(key)
         for key, target in targets.items():
             one = self._paths.get(key)
             if one is None:
@@ -84,6 +87,7 @@ class Prober:
 
     def _retarget(self, one: _Followed, target: Target, now: float) -> None:
         self._drop(one)
+        self._sizes.moved(one.key)
         if target.down and not one.target.down:
             one.path = path_health.link_lost(one.path, now, target.down)
         elif one.path.link_lost and not target.down:
@@ -95,6 +99,7 @@ class Prober:
     def close(self) -> None:
         for one in self._paths.values():
             self._drop(one)
+            self._sizes.forget(one.key)
         self._paths.clear()
 
     # --- What is known ---------------------------------------------------------------------
@@ -110,6 +115,7 @@ class Prober:
                 loss=one.path.loss,
                 since=one.path.since,
                 cause=one.path.cause,
+                mtu=self._sizes.mtu((wan, address)),
             )
             for (wan, address), one in sorted(self._paths.items())
         )
@@ -163,9 +169,11 @@ class Prober:
     def suspect(self, wan: str | None = None) -> None:
         """Data stopped moving on a WAN (None: on all of them): find out at once."""
         now = self._clock()
-        for (name, _), one in self._paths.items():
-            if wan in (None, name) and not one.target.down:
+        for key, one in self._paths.items():
+            if wan in (None, key[0]) and not one.target.down:
                 one.path = path_health.suspected(one.path, now)
+                if wan:
+                    self._sizes.doubt(key)
         self._wake.set()
 
     def confirm_alive(self, wan: str, address: str) -> None:
@@ -216,6 +224,7 @@ class Prober:
         now = self._clock()
         if outcome == "answered" and kept is not None:
             repeated = self._kernel.repeated(kept)
+            self._sizes.answered(key, target, kept)
             self._keep(one, kept, now)  # or close it
             heard = one.refusals >= REFUSED or not one.listens
             if not one.listens:
@@ -246,6 +255,7 @@ class Prober:
         before, one.path = one.path, path
         if path.state == "down":
             one.listens = 0.0
+            self._sizes.moved(one.key)
         if before.state != path.state:
             log.debug("path %s to %s: %s (%s)", *one.key, path.state, path.cause)
         if before.state != path.state or also:

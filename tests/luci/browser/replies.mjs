@@ -23,7 +23,7 @@ export function wan(n, changes = {}) {
 		addresses: [ { address, prefix: 24, gateway: `10.${n}.${n}.1` } ],
 		health: {
 			state: 'up', rtt: 12.4 * n, loss: 0, since: NOW - 3700 * n, cause: 'probes answered',
-			paths: [ { address: `10.${n}.${n}.70`, state: 'up', rtt: 12.4 * n, loss: 0 } ]
+			paths: [ { address: `10.${n}.${n}.70`, state: 'up', rtt: 12.4 * n, loss: 0, mtu: null } ]
 		},
 		endpoints: [ { id: n, address, flags: [ 'subflow' ] } ],
 		subflows: 3, rx_bytes: Math.round(1.5e9 / n), tx_bytes: Math.round(8e7 / n), rx_rate: rx.at(-1), tx_rate: tx.at(-1), rates: { rx, tx },
@@ -33,7 +33,7 @@ export function wan(n, changes = {}) {
 
 export function down(n, cause) {
 	return wan(n, {
-		health: { state: 'down', rtt: null, loss: 1, since: NOW - 42, cause, paths: [ { address: `10.${n}.${n}.70`, state: 'down', rtt: null, loss: 1 } ] },
+		health: { state: 'down', rtt: null, loss: 1, since: NOW - 42, cause, paths: [ { address: `10.${n}.${n}.70`, state: 'down', rtt: null, loss: 1, mtu: null } ] },
 		endpoints: [], subflows: 0, rx_rate: 0, tx_rate: 0
 	});
 }
@@ -127,7 +127,7 @@ export function ipv6Only() {
 	const six = n => wan(n, {
 		addresses: [ { address: `2001:db8:${n}::1234:5678:9abc:def0`, prefix: 64, gateway: 'fe80::1' } ],
 		endpoints: [ { id: n, address: `2001:db8:${n}::1234:5678:9abc:def0`, flags: [ 'subflow' ] } ],
-		health: { ...wan(n).health, paths: [ { address: '2001:db8:ffff::70', state: 'up', rtt: 20, loss: 0 } ] }
+		health: { ...wan(n).health, paths: [ { address: '2001:db8:ffff::70', state: 'up', rtt: 20, loss: 0, mtu: null } ] }
 	});
 
 	return status({ wans: [ six(1), six(2) ] });
@@ -147,7 +147,7 @@ export const server = () => status({
 export const backup = () => status({ wans: [ wan(1), wan(2, { role: 'backup', endpoints: [ { id: 2, address: '10.2.2.2', flags: [ 'subflow', 'backup' ] } ] }), wan(3, { role: 'off', endpoints: [] }) ] });
 
 export const paths = () => status({ wans: [ wan(1, { health: { ...wan(1).health, paths: [
-	{ address: '10.1.1.70', state: 'up', rtt: 12, loss: 0 }, { address: '198.51.100.7', state: 'down', rtt: null, loss: 1 }
+	{ address: '10.1.1.70', state: 'up', rtt: 12, loss: 0, mtu: 1400 }, { address: '198.51.100.7', state: 'down', rtt: null, loss: 1, mtu: null }
 ] } }) ] });
 
 export const withProblems = () => status({
@@ -169,7 +169,7 @@ export function hostile() {
 		server: { listen: [ h ], port: 1, clients: 1, connections: 1 },
 		wans: [ wan(1, {
 			name: h, interface: h, device: `${h}2`, addresses: [ { address: h, prefix: 24, gateway: h } ],
-			health: { ...down(1, h).health, paths: [ { address: h, state: 'up', rtt: 1, loss: 0 }, { address: h, state: 'down', rtt: null, loss: 1 } ] },
+			health: { ...down(1, h).health, paths: [ { address: h, state: 'up', rtt: 1, loss: 0, mtu: null }, { address: h, state: 'down', rtt: null, loss: 1, mtu: null } ] },
 			endpoints: [ { id: 1, address: h, flags: [ 'subflow' ] } ]
 		}) ],
 		mptcp: { ...status().mptcp, counters: { [h]: 1 } },

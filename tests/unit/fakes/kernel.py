@@ -74,6 +74,10 @@ class FakeKernel:
         self.asked_closed: list[tuple[int, int]] = []
         """Local and remote port of each question for them."""
         self.resets: list[list[TcpSocket]] = []
+        self.mtus: dict[str, int | None] = {}
+        """By device, what paths carry where that is less than the device does."""
+        self.sized: list[tuple[float, str]] = []
+        """Time and device of each question for that."""
         self.walks = 0
         """Readings of the sockets."""
         self._kept: dict[str, list[socket.socket]] = {}
@@ -85,6 +89,7 @@ class FakeKernel:
         return Kernel(
             connect=self._connect,
             repeated=lambda _: self._repeated,
+            path_mtu=self._path_mtu,
             through=self._through,
             calls=self._calls,
             mptcp_connections=self._mptcp_connections,
@@ -141,6 +146,11 @@ class FakeKernel:
             os.close(descriptor)
 
     # The edge
+
+    async def _path_mtu(self, device: str, connection: socket.socket) -> int | None:
+        self.sized.append((self._clock(), device))
+        await asyncio.sleep(0.02)
+        return self.mtus.get(device, 0)
 
     _repeated = False
 

@@ -34,6 +34,7 @@ class Peer:
     port: int
     method: str
     password: str = field(repr=False)
+    keep_alive: int
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,16 @@ refuses (``Redirect.rules``); the rest it redirects into the proxy (mode proxy) 
 TCP reset (mode block). One jump rule per LAN device
 leads into it; without jumps the chain stands ready and does nothing.
 
-Besides the chain there are up to four small things:
+Besides the chain there are up to five small things:
 
 - the guard: only redirected connections reach the redirector's port. Anybody else would be
   proxied to the router's own address, which is what SO_ORIGINAL_DST gives for a connection
   nobody redirected: an open proxy towards the WAN, and a loop on a router with both roles;
 - the stripping of the MPTCP option from redirected SYNs (``Redirect.strip_mptcp``);
 - the redirect of the agent's own probe through the tunnel (``PROBE``), with or without jumps;
-- who may reach the proxy server's port (``Access``). The router itself always may.
+- who may reach the proxy server's port (``Access``). The router itself always may;
+- the marks of connections that come in on a WAN (``Inbound``; nftables only). Whoever else marks
+  a connection or a packet is left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from itertools import product
 from typing import Protocol, TypeVar
 
 from ...errors import FirewallError
-from ..state import Access, Backend, Family, Firewall, LanRule, Redirect, family
+from ..state import MARK_MASK, Access, Backend, Family, Firewall, LanRule, Redirect, family
 
 CHAIN = "SSREDIR"
 
@@ -136,6 +138,10 @@ def checked(firewall: Firewall, backend: Backend) -> Firewall:
     redirect, access = firewall.redirect, firewall.access
     if redirect and backend == "iptables":
         redirect = replace(redirect, rules=singles(redirect.rules))
+    checked_devices(i.device for i in firewall.inbound)
+    for one in firewall.inbound:
+        if not 0 < one.mark == one.mark & MARK_MASK:
+            raise FirewallError(f"{one.mark:#x} is not a mark within {MARK_MASK:#x}")
     if redirect:
         redirect = replace(
             redirect,
@@ -221,7 +227,8 @@ def tampered(backend: Backend, seen: Firewall, jumps: tuple[str, ...]) -> Firewa
     The jumps are reported as they are: they decide whether the LAN is switched.
     """
     redirect = seen.redirect or Redirect(TAMPERED, (), ())
-    return Firewall(backend, replace(redirect, port=TAMPERED, jumps=jumps), seen.access)
+    redirect = replace(redirect, port=TAMPERED, jumps=jumps)
+    return Firewall(backend, redirect, seen.access, seen.inbound)
 
 
 def only_jumps_differ(old: Firewall | None, new: Firewall) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..state import Access, Firewall, Redirect
+from ..state import Access, Firewall, Inbound, Redirect
 from . import CHAIN, FOREIGN_JUMP, TAMPERED, Counter, collapse, nft_lan_rules, tampered
 from .nft_ruleset import JUMP_CHAINS, READBACK, TABLE, table_text
 
@@ -102,7 +102,7 @@ def meaning(listing: Listing) -> Firewall:
     if "access" in listing.chains:
         allow = collapse(_elements(listing, "allow4", "allow6"))
         access = Access(_port(listing, "access"), allow)
-    return Firewall("nftables", redirect, access)
+    return Firewall("nftables", redirect, access, tuple(sorted(_inbound(listing))))
 
 
 def counters_in(listing: Listing) -> tuple[Counter, ...]:
@@ -177,6 +177,16 @@ def _uplinks(listing: Listing) -> tuple[str, ...]:
                 names = right.get("set", ()) if isinstance(right, dict) else right
                 return (names,) if isinstance(names, str) else tuple(sorted(map(str, names)))
     return ()
+
+
+def _inbound(listing: Listing) -> Iterator[Inbound]:
+    """The WANs of the rules that mark connections."""
+    for rule in listing.chains.get("inbound", ()):
+        device = _matched(rule, {"meta": {"key": "iifname"}})
+        for statement in rule["expr"]:
+            mark = statement.get("mangle", {}).get("value")
+            if isinstance(device, str) and isinstance(mark, int):
+                yield Inbound(device, mark)
 
 
 def _jump_rules(listing: Listing) -> Iterator[_Json]:

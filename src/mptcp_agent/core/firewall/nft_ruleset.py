@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..state import Access, Firewall, Redirect
+from ..state import MARK_MASK, Access, Firewall, Inbound, Redirect
 from . import ALWAYS, CHAIN, PROBE, PROBE_SOURCE, of_family
 from .nft_lan_rules import LEAVE, matches
 
@@ -22,6 +22,8 @@ _NAT = "type nat hook prerouting priority dstnat + 1; policy accept;"
 _AFTER_NAT = "type filter hook prerouting priority dstnat + 2; policy accept;"
 # The same place for what the router itself sends; nft knows no word for it in this hook.
 _PROBE_HOOK = "type nat hook output priority -99; policy accept;"
+# After conntrack, before routing and nat; behind others who mark there (mangle, -150), as mwan3.
+_MARKING = "type filter hook prerouting priority mangle + 1; policy accept;"
 # Before fw4's input chain (filter, 0), which accepts whatever comes from the LAN zone.
 _INPUT = "type filter hook input priority filter - 1; policy accept;"
 
@@ -69,6 +71,8 @@ def _lines(firewall: Firewall) -> Iterator[str]:
         yield from _redirect(firewall.redirect)
     if firewall.access:
         yield from _access(firewall.access)
+    if firewall.inbound:
+        yield from _inbound(firewall.inbound)
 
 
 def _redirect(redirect: Redirect) -> Iterator[str]:
@@ -142,6 +146,24 @@ def _access(access: Access) -> Iterator[str]:
         yield f'\ttcp dport {port} counter reject with tcp reset comment "refused"'
     else:
         yield f'\ttcp dport {port} counter accept comment "everyone"'
+    yield "}"
+
+
+def _inbound(inbound: tuple[Inbound, ...]) -> Iterator[str]:
+    """A connection gets its mark by its first packet, its answers by the connection's. Of what is
+    on its way to the router itself the answers have the WAN's address, and a rule of their own."""
+    yield f"chain inbound {{ {_MARKING}"
+    for one in inbound:
+        yield (
+            f'\tiifname "{one.device}" ct state new ct mark 0x0 '
+            f'ct mark set {one.mark:#x} comment "came in"'
+        )
+    devices = ", ".join(f'"{one.device}"' for one in inbound)
+    yield (
+        f"\tct direction reply meta mark 0x0 ct mark & {MARK_MASK:#x} != 0x0 "
+        f"iifname != {{ {devices} }} meta mark set ct mark & {MARK_MASK:#x} "
+        'comment "goes back"'
+    )
     yield "}"
 
 

@@ -28,6 +28,9 @@ class PathHealth:
     """Smoothed share of lost probes, 0..1."""
     since: float = 0.0
     cause: str = ""
+    mtu: int = 0
+    """Bytes of the largest packets that it carries, where that is less than its device would;
+    0 = not known to be."""
 
 
 def presumed(state: PathState, link_up: bool) -> PathState:

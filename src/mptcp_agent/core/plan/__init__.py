@@ -98,12 +98,15 @@ def plan(snapshot: Snapshot) -> Plan:
         wans,
         facts,
     )
+    inbound = routing.inbound(wans) if backend == "nftables" else ()
     state = RouterState(
         endpoints=routing.within_kernel_limit(endpoints, capabilities.endpoints),
         limits=routing.limits(wans, families),
         routes=routing.routes(wans, around.connected, peers, health, families),
-        rules=routing.rules(config, wans, peers, health),
-        firewalls=(firewall(config, backend, mode, around, addresses, engine.strip_mptcp, judged),)
+        rules=routing.rules(config, wans, peers, health, inbound),
+        firewalls=(
+            firewall(config, backend, mode, around, addresses, engine.strip_mptcp, judged, inbound),
+        )
         if backend
         else (),
         processes=processes,

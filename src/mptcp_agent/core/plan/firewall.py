@@ -10,7 +10,7 @@ from ..config import Config
 from ..firewall import collapse, singles
 from ..network.topology import Topology
 from ..router_firewall.judgement import Judgement
-from ..state import Access, Backend, Family, Firewall, Redirect
+from ..state import Access, Backend, Family, Firewall, Inbound, Redirect
 
 Mode = Literal["proxy", "bypass", "block", "starting"]
 
@@ -25,9 +25,10 @@ def firewall(
     peers: Iterable[str],
     strip_mptcp: bool,
     judged: Judgement,
+    inbound: tuple[Inbound, ...] = (),
 ) -> Firewall:
     """``around`` is the router's network, ``peers`` every address of every peer, ``judged`` what
-    the router's own firewall permits."""
+    the router's own firewall permits, ``inbound`` the WANs over which connections come in."""
     redirect = access = None
     # Of nftables the kernel is asked for the way of each connection.
     families = {family for family, _ in around.elsewhere} if backend == "iptables" else set()
@@ -44,4 +45,4 @@ def firewall(
         )
     if config.server:
         access = Access(config.server.port, collapse(config.server.allow))
-    return Firewall(backend, redirect, access)
+    return Firewall(backend, redirect, access, inbound if backend == "nftables" else ())

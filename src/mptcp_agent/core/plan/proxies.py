@@ -172,12 +172,15 @@ def as_running(
 
 
 def _guesses(config: Config, running: tuple[Process, ...]) -> Iterable[Callable[[Build], Build]]:
-    """What a trial finds out and a process shows: a method that hangs, the wrapper."""
+    """What a trial finds out and a process shows: a setting that is taken, a method that hangs, the
+    wrapper."""
     methods = {p.method for p in config.client_peers}
     wrapper = next((p.command[0] for p in running if p.command[1:2] == ("run",)), None)
     return (
         lambda build: build,
+        lambda build: replace(build, keep_alive=True),
         lambda build: replace(build, hangs=frozenset((m, False) for m in methods)),
+        lambda build: replace(build, keep_alive=True, hangs=frozenset((m, False) for m in methods)),
         lambda build: replace(build, mptcp=False, mptcpize=wrapper),
     )
 
@@ -227,6 +230,7 @@ def _settings(
             timeout=config.client.timeout,
             fast_open=config.client.fast_open,
             log_level=level,
+            keep_alive=choice.peer.keep_alive,
         )
         found.append(("client", choice.peer.name, settings))
     if config.server:

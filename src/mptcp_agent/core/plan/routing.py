@@ -34,9 +34,12 @@ from ..network.topology import WanAddress
 from ..network.wans import WanLink
 from ..state import (
     ENDPOINT_IDS,
+    ENDPOINT_SMALL_PACKETS,
+    MARK_SHIFT,
     PRIORITY_ADDRESS,
     PRIORITY_DEAD_CALL,
     PRIORITY_DEVICE,
+    PRIORITY_INBOUND,
     PRIORITY_PEER,
     PRIORITY_SERVER_REPLY,
     TABLE_MAIN,
@@ -45,6 +48,7 @@ from ..state import (
     Endpoint,
     EndpointFlag,
     Family,
+    Inbound,
     Limits,
     Route,
     Rule,
@@ -79,7 +83,7 @@ def routes(
     for wan in wans:
         if wan.in_use:
             for own in wan.addresses:
-                found += _wan_table(wan, own, networks, siblings)
+                found += _wan_table(wan, own, networks, siblings, health)
     for address, same_peer in siblings.items():
         # With every path down the first one stays: silence is not improved by no route.
         best = usable_wans(wans, health, address) or usable_wans(wans, Health(), address)
@@ -87,7 +91,7 @@ def routes(
             # An address that is joined after it was announced: over a WAN that has no other way.
             best.sort(key=lambda w: family(address) not in wan_families(w, families))
         if best:
-            found.append(_route_to(address, best[0], TABLE_PEERS, same_peer))
+            found.append(_route_to(address, best[0], TABLE_PEERS, same_peer, health))
     if any(_dead_calls(wans, peers, health)):
         found.append(Route(TABLE_NOWHERE, "0.0.0.0/0", type="unreachable"))
     return tuple(sorted(found, key=lambda r: (r.table, r.destination)))
@@ -98,10 +102,13 @@ def _wan_table(
     own: WanAddress,
     networks: Iterable[str],
     siblings: Mapping[str, tuple[str, ...]],
+    health: Health,
 ) -> Iterator[Route]:
     for address, same_peer in siblings.items():
-        if family(address) == own.family and not own.holds(address):
-            yield _route_to(address, wan, wan.table, same_peer)
+        if family(address) != own.family:
+            continue
+        if not own.holds(address) or health.path(wan.name, address).mtu:
+            yield _route_to(address, wan, wan.table, same_peer, health)
     hosts = {_host(address) for address in siblings}
     for network in networks:
         if family(network) == own.family and network != own.network and network not in hosts:
@@ -118,21 +125,51 @@ def _host(address: str) -> str:
     return f"{address}/{128 if family(address) == 6 else 32}"
 
 
-def _route_to(address: str, wan: WanLink, table: int, same_peer: tuple[str, ...]) -> Route:
+def _route_to(
+    address: str, wan: WanLink, table: int, same_peer: tuple[str, ...], health: Health
+) -> Route:
     """To a peer address over a WAN: by its gateway; on a link without one by an address of
-    the same peer on that link; else the address itself, on-link."""
+    the same peer on that link; else the address itself, on-link.
+
+    Where the path carries less than the device does the route says so: the kernel then sends less,
+    and asks the other end for less (the MSS of its SYNs), whoever that is.
+    """
     own = wan.address(family(address))
     assert own is not None
     gateway = own.gateway or next((a for a in same_peer if own.holds(a)), None)
     if own.holds(address):
         gateway = None
-    return Route(table, _host(address), device=wan.device, gateway=gateway, source=own.address)
+    return Route(
+        table,
+        _host(address),
+        device=wan.device,
+        gateway=gateway,
+        source=own.address,
+        mtu=health.path(wan.name, address).mtu or None,
+    )
+
+
+def inbound(wans: Iterable[WanLink]) -> tuple[Inbound, ...]:
+    """The devices on which connections come in from outside, with their marks: none where there
+    is only one way back. Also of WANs that are down: the firewall is not written anew when a link
+    dies. Two sections of one device (IPv4 and IPv6) have the mark of the first."""
+    found: dict[str, int] = {}
+    for wan in wans:
+        if wan.device and not wan.section.off:
+            found.setdefault(wan.device, (wan.slot + 1) << MARK_SHIFT)
+    return tuple(Inbound(*pair) for pair in sorted(found.items())) if len(found) > 1 else ()
 
 
 def rules(
-    config: Config, wans: Iterable[WanLink], peers: Iterable[PeerAddresses], health: Health
+    config: Config,
+    wans: Iterable[WanLink],
+    peers: Iterable[PeerAddresses],
+    health: Health,
+    inbound: Iterable[Inbound] = (),
 ) -> tuple[Rule, ...]:
+    """``inbound``: with which the firewall marks the answers to what came in on a WAN."""
     wans, peers = tuple(wans), tuple(peers)
+    marks = {one.device: one.mark for one in inbound}
     found: list[Rule] = [*_dead_calls(wans, peers, health)]
     for wan in wans:
         if not wan.in_use:
@@ -140,6 +177,8 @@ def rules(
         for own in wan.addresses:
             found += _to_wan(PRIORITY_DEVICE, wan, own, oif=wan.device)
             found += _to_wan(PRIORITY_ADDRESS, wan, own, source=own.host)
+            if wan.device in marks:
+                found += _to_wan(PRIORITY_INBOUND, wan, own, mark=marks[wan.device])
             if config.server and own.network != own.host:
                 found.append(
                     Rule(
@@ -188,9 +227,10 @@ def _to_wan(
     *,
     source: str | None = None,
     oif: str | None = None,
+    mark: int | None = None,
 ) -> Iterator[Rule]:
     """The WAN's table with main's more specific routes before its default."""
-    table = Rule(priority, own.family, wan.table, source=source, oif=oif)
+    table = Rule(priority, own.family, wan.table, source=source, oif=oif, mark=mark)
     yield replace(table, suppress=0)
     if own.gateway:
         length = DEFAULT_LENGTH[own.family]
@@ -301,5 +341,22 @@ def endpoints(
                     flags.add("backup")
             if flags:
                 number = ENDPOINT_IDS.start + 2 * wan.slot + (own.family == 6)
+                if not config.server and _small(wan, own, health, in_use):
+                    number += ENDPOINT_SMALL_PACKETS
                 found.append(Endpoint(own.address, wan.device, frozenset(flags), number))
-    return tuple(found)
+    return tuple(found) if config.server else _needed(found)
+
+
+def _needed(found: list[Endpoint]) -> tuple[Endpoint, ...]:
+    """Without backups as long as another WAN can be used: each connection's idle subflow would
+    cost keep-alives (the kernel hands them on to every subflow), on links that are paid by the
+    byte."""
+    others = any("backup" not in e.flags for e in found)
+    return tuple(e for e in found if not (others and "backup" in e.flags))
+
+
+def _small(wan: WanLink, own: WanAddress, health: Health, addresses: tuple[str, ...]) -> bool:
+    """Whether the WAN carries only small packets to one of these. A running subflow's other end
+    goes on sending large ones, since it was told of no less at its beginning. Under another id
+    the endpoint, and with it each subflow, is made anew."""
+    return any(family(a) == own.family and health.path(wan.name, a).mtu for a in addresses)

@@ -48,6 +48,9 @@ PROMPT = 0.8
 #: moment passes, a program that is broken costs ``PATIENCE`` each time.
 AGAIN, SELDOM = 20.0, 3600.0
 
+#: Seconds, to see whether a build takes the setting.
+KEEP_ALIVE = 15
+
 #: Known to every engine; tried where a section's own method says nothing about MPTCP.
 _COMMON_METHOD = "aes-128-gcm"
 
@@ -161,7 +164,7 @@ class EngineBuilds:
             seen = [*self._trials(engine, wrapped, usable[0])]
             return wrapped if all(s.mptcp for s in seen) else build
         if build.client:
-            build = replace(build, plain_listener=self._listens_plainly(engine, build, usable[0]))
+            build = self._with_settings(engine, build, usable[0])
             if build.mptcp and kernel_speaks_mptcp(LOOPBACK6):
                 over_6 = self._try_client(engine, build, usable[0], False, LOOPBACK6)
                 if over_6.mptcp is False:
@@ -244,12 +247,24 @@ class EngineBuilds:
                             return program.failure(engine, "did not call its peer")
                     return _Seen(mptcp=peer.speaks_mptcp(), hangs=hangs)
 
-    def _listens_plainly(self, engine: Engine, build: Build, method: str) -> bool:
-        settings = _client(free_port(), method)
+    def _with_settings(self, engine: Engine, build: Build, method: str) -> Build:
+        """Does it start with a time until keep-alives, and is its listener plain TCP?"""
+        asked = replace(build, keep_alive=True)
+        settings = replace(_client(free_port(), method), keep_alive=KEEP_ALIVE)
+        if engine.client(settings, asked) != engine.client(settings, build):
+            plain = self._listens_plainly(engine, asked, settings)
+            if plain is not None:
+                return replace(asked, plain_listener=plain)
+        return replace(build, plain_listener=bool(self._listens_plainly(engine, build, settings)))
+
+    def _listens_plainly(
+        self, engine: Engine, build: Build, settings: ClientSettings
+    ) -> bool | None:
+        """None: it does not listen at all."""
         with self._started(engine.client(settings, build)) as program:
             connection = program.connect(settings.local_port, socket.IPPROTO_MPTCP)
             if connection is None:
-                return False
+                return None
             with connection:
                 return not speaks_mptcp(connection)
 

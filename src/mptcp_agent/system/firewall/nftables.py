@@ -43,6 +43,7 @@ _PARTS = (
     ),
     ("fib", "kmod-nft-fib", "chain c { fib daddr type { local, anycast } return; }"),
     ("conntrack", "kmod-nf-conntrack", "chain c { ct status dnat ct direction original; }"),
+    ("marks of connections", "kmod-nf-conntrack", "chain c { ct mark 0x0 ct mark set 0x1; }"),
     (
         "reject",
         "kmod-nft-core",
@@ -101,7 +102,7 @@ class Nftables:
 
     def apply(self, firewall: Firewall) -> None:
         firewall = checked(firewall, "nftables")
-        if not firewall.redirect and not firewall.access:
+        if not firewall.redirect and not firewall.access and not firewall.inbound:
             self.remove()
             return
         parts = (*_PARTS, _STRIP) if firewall.redirect and firewall.redirect.strip_mptcp else _PARTS

@@ -10,9 +10,19 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 from ...core.network import AddressFlag, KernelAddress, Scope
-from ...core.state import ROUTE_PROTOCOL, RULE_PRIORITIES, TABLES, Route, RouteType, Rule, family
+from ...core.state import (
+    MARK_MASK,
+    ROUTE_PROTOCOL,
+    RULE_PRIORITIES,
+    TABLES,
+    Route,
+    RouteType,
+    Rule,
+    family,
+)
 from .library import ROUTE, RULE, Message, encode
 
 INET = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -98,6 +108,7 @@ def to_route(message: Message, names: Mapping[int, str]) -> Route:
         gateway=canonical(gateway) if gateway else None,
         source=canonical(source) if source else None,
         type=kind,
+        mtu=_mtu(message.get_attr("RTA_METRICS")),
     )
 
 
@@ -107,7 +118,7 @@ def from_route(route: Route) -> bytes:
     scope = 0
     if version == socket.AF_INET and route.type == "unicast" and route.gateway is None:
         scope = _SCOPE_LINK  # as iproute2 does: an on-link route may carry gateways
-    attributes: dict[str, int | str] = {}
+    attributes: dict[str, Any] = {}
     if version == socket.AF_INET6:
         attributes["RTA_PRIORITY"] = _METRIC6
     if route.device is not None:
@@ -116,6 +127,8 @@ def from_route(route: Route) -> bytes:
         attributes["RTA_GATEWAY"] = route.gateway
     if route.source is not None:
         attributes["RTA_PREFSRC"] = route.source
+    if route.mtu is not None:
+        attributes["RTA_METRICS"] = {"attrs": [("RTAX_MTU", route.mtu)]}
     return _in_place(route, attributes, scope=scope, type=_TYPE_NUMBERS[route.type])
 
 
@@ -130,7 +143,7 @@ def from_place(route: Route) -> bytes:
     return _in_place(route, {}, scope=_SCOPE_NOWHERE)
 
 
-def _in_place(route: Route, attributes: Mapping[str, int | str], **fields: int) -> bytes:
+def _in_place(route: Route, attributes: Mapping[str, Any], **fields: int) -> bytes:
     place, length = route.destination.split("/")
     where = {"RTA_TABLE": route.table} | ({"RTA_DST": place} if int(length) else {})
     return encode(
@@ -143,6 +156,10 @@ def _in_place(route: Route, attributes: Mapping[str, int | str], **fields: int) 
         },
         where | dict(attributes),
     )
+
+
+def _mtu(metrics: Message | None) -> int | None:
+    return metrics.get_attr("RTAX_MTU") if metrics else None
 
 
 def is_own_rule(message: Message) -> bool:
@@ -164,6 +181,7 @@ def to_rule(message: Message) -> Rule:
         oif=message.get_attr("FRA_OIFNAME"),
         sport=_port(message.get_attr("FRA_SPORT_RANGE")),
         dport=_port(message.get_attr("FRA_DPORT_RANGE")),
+        mark=message.get_attr("FRA_FWMARK"),
         suppress=None if suppress in (None, _SUPPRESS_NOTHING) else suppress,
     )
 
@@ -190,6 +208,8 @@ def from_rule(rule: Rule) -> bytes:
     if rule.dport is not None:
         attributes["FRA_IP_PROTO"] = socket.IPPROTO_TCP
         attributes["FRA_DPORT_RANGE"] = f"{rule.dport}:{rule.dport}"
+    if rule.mark is not None:
+        attributes |= {"FRA_FWMARK": rule.mark, "FRA_FWMASK": MARK_MASK}
     if rule.suppress is not None:
         attributes["FRA_SUPPRESS_PREFIXLEN"] = rule.suppress
     return encode(RULE, {"family": INET[rule.family], "action": _TO_TABLE, **lengths}, attributes)

@@ -25,6 +25,8 @@ function peers(map, engine) {
 	fields.add(s, 'peer', 'port', _('Port'),
 		_('The TCP port of its Shadowsocks server.'));
 	sections.secrets(s, 'peer', engine, {}, { modalonly: true });
+	fields.add(s, 'peer', 'keep_alive', _('Keep-alive'),
+		_('Seconds of silence after which a connection shows the networks on its way that it lives. More costs less on metered links; 0 leaves it to the proxy program.'), { modalonly: true });
 }
 
 const Wans = form.GridSection.extend({

@@ -20,7 +20,8 @@ return baseclass.extend({
 			address: { type: 'array', items: { type: 'string', format: 'host' }, required: true },
 			port: { type: 'integer', minimum: 1, maximum: 65535, default: 8388 },
 			method: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]*$', default: 'none' },
-			password: { type: 'string', default: '', 'x-secret': true }
+			password: { type: 'string', default: '', 'x-secret': true },
+			keep_alive: { type: 'integer', minimum: 0, maximum: 7200, default: 15 }
 		},
 		client: {
 			enabled: { type: 'boolean', default: true },

@@ -47,6 +47,15 @@ function roundTrips(wan) {
 	}, [ `${path.address}: ${path.state == 'down' ? _('down') : format.roundTrip(path.rtt)}` ]));
 }
 
+/* Of each path that carries less than its device does */
+function packets(wan) {
+	const small = wan.health.paths.filter(path => path.mtu);
+
+	return small.length ? [ [ _('Packets'), small.map(path => E('div', {
+		'title': _('Larger ones are lost on the way, so connections use smaller ones.')
+	}, [ _('at most %d bytes to %s').format(path.mtu, path.address) ])) ] ] : [];
+}
+
 function card(wan, i, carried, now) {
 	const word = words.wan(wan);
 	const works = word.tone != 'bad';
@@ -66,6 +75,7 @@ function card(wan, i, carried, now) {
 			[ _('Address'), addresses(wan) ],
 			[ _('Round trip'), roundTrips(wan) ],
 			[ _('Loss'), (wan.up && wan.health.paths.length) ? format.percent(wan.health.loss) : format.NOTHING ],
+			...packets(wan),
 			[ _('Endpoint'), endpoints(wan) ],
 			[ _('Subflows'), String(wan.subflows) ],
 			[ _('Share'), format.percent(share) ]
