@@ -176,8 +176,11 @@ def test_an_agent_that_procd_lost_gives_way_to_the_next(net: Network) -> None:
     one. That one takes over, and nothing is cut off."""
     client = net.client
     try:
+        old = procd_pid(client)
         client.install_ujail("ujail-25.12")
         client.run(INIT, "restart")
+        wait_until(lambda: procd_pid(client) != old, 10, "another agent")
+        wait_state(client, "active")
         settle(client)
         jail, lost, processes = procd_pid(client), agent_pid(client), pids(client)
         client.run("kill", "-9", str(jail))
