@@ -88,6 +88,35 @@ def test_a_reply_over_one_mebibyte_costs_the_connection(provider: Program, calle
     wait_until(lambda: caller.context.lookup_id("demo")[0] == Status.NOT_FOUND, 10, "gone")
 
 
+def test_after_such_a_reply_the_caller_waits_and_the_loop_ends(
+    python: list[str], ubusd: Ubusd, caller: Caller
+) -> None:
+    """The caller hears nothing, not even of a failure; the program may connect again."""
+    program = Program(
+        python,
+        ubusd,
+        PROVIDER
+        + """
+def large(handler, arguments): show(attempt(handler.reply, {"fill": "x" * (1 << 20)}))
+ubus.add("large", {"go": plain(large)})
+show("ready")
+ubus.loop(-1)
+show("the end", attempt(ubus.loop, 0), ubus.get_connected(), attempt(ubus.objects)[0])
+started = time.monotonic()
+ubus.loop(300)
+show(time.monotonic() - started > 0.25)
+ubus.disconnect()
+show(ubus.connect(PATH), attempt(ubus.add, "large", {"go": plain(large)}))
+""",
+    )
+    assert [program.line(), program.line()] == [["there"], ["ready"]]
+    _, ident = caller.context.lookup_id("large")
+    assert caller.context.invoke(ident, "go", b"", timeout=700) == Status.TIMEOUT
+    status, lines, err = program.end()
+    assert (status, err) == (0, "")
+    assert lines == [[False], ["the end", None, True, "RuntimeError"], [True], [True, None]]
+
+
 def test_a_handler_kept_for_later_is_dead(python: list[str], ubusd: Ubusd, caller: Caller) -> None:
     program = Program(
         python,

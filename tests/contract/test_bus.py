@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from contract.tools import TESTS, Caller, Ubusd, broker_command
+from contract.tools import TESTS, Caller, Ubusd
 from openwrt import wire
 from openwrt.libubus import Context, Found, Published, Request
 from openwrt.wire import Attr, Message, Msg, Status
@@ -296,23 +296,24 @@ def test_restart_removes_everything(ubusd: Ubusd) -> None:
     assert before.eof
 
 
-def test_a_second_broker_is_refused(tmp_path: Path) -> None:
-    """Not as ubusd: that takes the path from the first one."""
-    first = Ubusd(broker_command(), str(tmp_path / "s"))
-    first.start()
-    assert first.process is not None
-    second = subprocess.run(
-        [*broker_command(), "-s", first.path],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-        capture_output=True,
-        text=True,
-        timeout=10,
-    )
-    assert second.returncode == 255
-    assert second.stderr == f"usock: Address already in use: {first.path}\n"
-    Context(first.path).close()
-    assert end(first.process, signal.SIGTERM, 5) == 0
-    assert not Path(first.path).exists()
+def test_a_second_one_takes_the_socket(ubusd: Ubusd, caller: Caller) -> None:
+    """Without a word. Who is connected stays with the first, and the first's end takes the socket
+    away from the second."""
+    publish(caller.context, "early")
+    second = Ubusd(ubusd.command, ubusd.path)
+    inode = Path(ubusd.path).stat().st_ino
+    second.start(lambda: Path(ubusd.path).stat().st_ino != inode)
+    try:
+        with Caller.connect(ubusd.path) as late:
+            publish(late.context, "late")
+            assert paths(late.context, None) == ["late"]
+        assert paths(caller.context, None) == ["early"]
+        assert ubusd.process is not None
+        end(ubusd.process, signal.SIGTERM, 5)
+        assert not Path(ubusd.path).exists()
+        assert second.process is not None and second.process.poll() is None
+    finally:
+        second.kill()
 
 
 def test_others_than_root_may_do_nothing(ubusd: Ubusd, caller: Caller) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 from contract.router import ContractRouter
+from contract.service import Service, shell
 from contract.tools import OPENWRT, Caller
 from openwrt import wire
 from openwrt.wire import Status
+from toolkit.waiting import wait_until
 
 from mptcp_agent.core.ubus import Reply
 from mptcp_agent.errors import BusError, ConfigError
@@ -53,6 +55,31 @@ def read(bus: Bus) -> tuple[dict[str, object], tuple[uci.Change, ...]]:
     return {name: v for name, v in shown.items() if "." not in name.split(".", 1)[1]}, (
         package.waiting
     )
+
+
+def test_what_waits_lies_where_the_agent_looks(bus: Bus, service: Service) -> None:
+    """In a file of the package's name, which another look at costs nothing (`uci.stamp`)."""
+    call = service.call
+    assert waiting(service) == ""
+    call("uci", "set", config=PACKAGE, section="globals", values={"enabled": "0"})
+    assert waiting(service) == f"{PACKAGE}.globals.enabled='0'\n"
+    call("uci", "revert", config=PACKAGE)
+    assert waiting(service) == ""
+    call("uci", "set", config=PACKAGE, section="globals", values={"enabled": "0"})
+    call("uci", "commit", config=PACKAGE)
+    assert waiting(service) == ""
+
+
+def waiting(service: Service) -> str:
+    """What is in that file; empty as well where there is none. The lab's routers share /tmp, so
+    that theirs is elsewhere."""
+    router = service.router
+    directory = uci.WAITING if router.kind == "real" else router.config.parent / "save"
+    path, inside = service.file("waiting")
+    path.unlink(missing_ok=True)
+    service.set(a=shell(f"cat {directory}/{PACKAGE} > {inside}.new; mv {inside}.new {inside}"))
+    wait_until(path.exists, 10, "the file read")
+    return path.read_text()
 
 
 def test_what_waits_is_told_and_does_not_count(bus: Bus, call: Caller) -> None:

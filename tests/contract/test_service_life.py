@@ -133,6 +133,39 @@ def test_without_a_jail_a_process_has_procds_own_environment(service: Service) -
     assert (int(soft), int(hard)) == OPEN_FILES
 
 
+def test_what_a_service_says_goes_to_the_log_line_by_line(service: Service) -> None:
+    """At once, and with its name and pid. The real procd lends it a library for that (nothing here
+    is bound to have one, and a program that is no C program does without)."""
+    if service.router.kind == "real":  # its own starts by an /etc/config/system
+        logger = {"logd": {"command": ["/sbin/logd", "-S", "64"]}}
+        service.call("service", "set", name="contract-log", instances=logger)
+        wait_until(lambda: service.call.context.lookup_id("log")[0] == Status.OK, 15, "logd")
+    path, inside = service.file("loud")
+    script = f"""tr '\\0' '\\n' < /proc/$$/environ > {inside}; echo one two; echo bad >&2
+    exec sleep 100"""
+    service.set(a=shell(script, stdout=True, stderr=True))
+    label = f"sh[{service.pid()}]: "
+    wait_until(lambda: len(logged(service, label)) == 2, 10, "both lines")
+    assert sorted(logged(service, label)) == ["bad", "one two"]
+    assert service.instance()["running"] is True
+    environment = dict(entry.split("=", 1) for entry in path.read_text().splitlines())
+    library = environment.pop("LD_PRELOAD", "")
+    assert environment == ENVIRONMENT
+    assert library == ("/lib/libsetlbf.so" if service.router.kind == "real" else "")
+    if service.router.kind == "real":
+        service.call("service", "delete", name="contract-log")
+
+
+def logged(service: Service, label: str) -> list[str]:
+    """What the log has of a process, after its label."""
+    if service.router.kind == "real":
+        entries = service.call("log", "read", lines=100, stream=False)["log"]
+        lines = [str(entry["msg"]) for entry in entries]
+    else:
+        lines = (service.router.config.parent / "log/service.log").read_text().splitlines()
+    return [line.split(label, 1)[1] for line in lines if label in line]
+
+
 def test_user_and_pidfile(service: Service) -> None:
     path, inside = service.file("user")
     pidfile, pidfile_inside = service.file("pidfile")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +117,11 @@ class Ubusd:
     path: str
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, begun: Callable[[], bool] = lambda: True) -> None:
+        """`begun`: what has to be so before an answer counts as this one's."""
         environment = {**os.environ, "PYTHONPATH": str(TESTS)}
         self.process = subprocess.Popen([*self.command, "-s", self.path], env=environment)
-        wait_until(self._answers, 10, "ubusd answers")
+        wait_until(lambda: begun() and self._answers(), 10, "ubusd answers")
 
     def _answers(self) -> bool:
         try:

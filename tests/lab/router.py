@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -173,6 +174,26 @@ class Router(Host):
         else:
             self.path(place).touch()
         self.run("mount", "--bind", str(source), place)
+
+    def install_ujail(self, name: str) -> None:
+        """Install another of the stand-ins for ujail, `ujail` or `ujail-25.12`."""
+        place = self.path(OPENWRT_COMMANDS["bin/ujail"])
+        place.unlink()
+        place.symlink_to(OPENWRT / "bin" / name)
+
+    def install_compiled(self, directory: Path) -> None:
+        """Lay the agent's modules, compiled into `directory` and without their sources, over the
+        tree's, as OpenWrt's packages have them."""
+        shutil.copytree(TOP / "src", directory, ignore=shutil.ignore_patterns("__pycache__"))
+        compile_all = ("-m", "compileall", "-q", "-b", str(directory))
+        subprocess.run([str(self.python), *compile_all], check=True)
+        for source in directory.rglob("*.py"):
+            source.unlink()
+        self._bind(directory, CODE)
+
+    def uninstall_compiled(self) -> None:
+        """Let the tree's own modules be seen again."""
+        self.run("umount", CODE)
 
     def install_sing_box(self, program: Path = SING_BOX) -> None:
         """Install sing-box; without it, only Debian's programs are there."""

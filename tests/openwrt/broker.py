@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ubusd for the lab: `python -m openwrt.broker [-s SOCKET]`.
 
-The socket side of `bus.py`.  Source: `ubusd_main.c`, `ubusd.c`.  One difference is on purpose:
-the real ubusd takes the path of another one that is alive away from it without a word; this
-one refuses, since in a lab that is always a mistake.
+The socket side of `bus.py`.  Source: `ubusd_main.c`, `ubusd.c`.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import grp
 import os
 import pwd
@@ -86,14 +83,9 @@ def _group(gid: int) -> str:
 
 
 def _bind(path: Path) -> socket.socket:
-    """A listening socket at `path`; a left-over one of a dead broker is replaced.
-
-    Raises OSError (EADDRINUSE) when a live one answers there.
-    """
+    """A listening socket at `path`, whoever had that before: one that is alive keeps its clients
+    and hears of no new one."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(str(path)) == 0:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX)
     umask = os.umask(0o111)
@@ -106,7 +98,7 @@ def _bind(path: Path) -> socket.socket:
 
 
 async def serve(path: Path) -> None:
-    """Run until SIGTERM or SIGINT; the socket is removed at the end."""
+    """Run until SIGTERM or SIGINT; the socket is removed at the end, whosever it is then."""
     bus = Bus()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

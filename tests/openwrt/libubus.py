@@ -69,6 +69,8 @@ class Context:
 
     def __init__(self, path: str) -> None:
         self.eof = False
+        self.lost_sending = False
+        """It was a message of ours that found the connection gone."""
         self.cancel_poll = False
         self.stack_depth = 0
         self._seq = 0
@@ -305,7 +307,7 @@ class Context:
         try:
             self.socket.sendall(message.encode(), socket.MSG_NOSIGNAL)
         except OSError:
-            self.eof = True
+            self.eof = self.lost_sending = True
             return False
         finally:
             self.socket.setblocking(False)

@@ -16,15 +16,17 @@ files, processes and devices. What it then gives the service:
   effective ones at exec [2003-2086]; securebits cleared and their locks set [2077];
 - no_new_privs with -c [2088]; umask 022 [3469]; SIGPIPE ignored (libubox' uloop);
 - an end by SIGKILL together with ujail [2099]. That is of 2026-08: under the ujail of all releases
-  up to 25.12 the service goes on when ujail alone is killed, and procd starts a second one.
+  up to 25.12 the service goes on when ujail alone is killed, and procd starts a second one. So it
+  does with `bin/ujail-25.12`.
 
 ujail lives as the parent, and its pid is the one that procd shows:
 
 - it passes every signal on but CHLD, PIPE, SEGV, STOP and KILL; after a TERM the service has -t
   seconds, then it is killed (by ujail: procd itself does not do it) [1815-1851];
-- it ends with the service's exit code, or 128 and the signal (before 2026-08 the signal) [1791];
-- a TERM that comes before the service runs is lost there, and procd sends no KILL after it; here
-  it ends ujail, which takes longer to begin with;
+- it ends with the service's exit code, or 128 and the signal (before 2026-08, and with
+  `bin/ujail-25.12`, the signal) [1791];
+- a signal that comes while it waits for ubusd's greeting ends it, code 145 [3724]; one from then
+  until the service is there is lost, and procd sends no KILL after a TERM [3721];
 - it needs ubusd: without it it does not start, code 145 [3724]. When ubusd goes away later nothing
   happens (seen; libubox takes the socket out of its loop before libubus can end that).
 
@@ -125,23 +127,26 @@ def environment(options: Options) -> dict[str, str]:
 class _Jail:
     """Parent of the service."""
 
-    def __init__(self, options: Options, sets: Sets | None) -> None:
+    def __init__(self, options: Options, sets: Sets | None, released: bool) -> None:
+        """From here on signals are heard, and lost until there is a service to have them."""
+        self.connected = False
         self._options = options
         self._sets = sets
+        self._released = released
         self._child = 0
         self._deadline: float | None = None
+        for number in signal.valid_signals() - _NOT_PASSED_ON:
+            signal.signal(number, lambda number, _: self._pass_on(number))
 
     def run(self) -> int:
         wake_read, wake_write = os.pipe()
         for end in (wake_read, wake_write):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in signal.valid_signals() - _NOT_PASSED_ON:
-            signal.signal(number, lambda number, _: self._pass_on(number))
         parent = os.getpid()
         child = os.fork()
         if not child:
-            _become(self._options, self._sets, parent)
+            _become(self._options, self._sets, None if self._released else parent)
         self._child = child
         with selectors.DefaultSelector() as selector:
             ended = selector.register(os.pidfd_open(child), selectors.EVENT_READ)
@@ -157,6 +162,9 @@ class _Jail:
                     os.kill(child, signal.SIGKILL)
 
     def _pass_on(self, number: int) -> None:
+        """libubus takes an interrupted read for a failed one."""
+        if not self.connected:
+            raise InterruptedError
         if self._child:
             os.kill(self._child, number)
             if number == signal.SIGTERM:
@@ -166,13 +174,14 @@ class _Jail:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
-def _become(options: Options, sets: Sets | None, parent: int) -> None:
-    """In the child: the service. Does not return."""
+def _become(options: Options, sets: Sets | None, parent: int | None) -> None:
+    """In the child: the service, which dies with `parent`. Does not return."""
     try:
         _confine(options, sets)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        if parent is not None:
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
         program = options.command[0]
         if options.variables and "/" not in program:
             program = shutil.which(program) or program
@@ -206,7 +215,7 @@ def _confine(options: Options, sets: Sets | None) -> None:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def _start(argv: list[str]) -> int:
+def _start(argv: list[str], released: bool) -> int:
     if os.getuid():
         raise _Refused("not root, aborting")
     options = parse(argv)
@@ -224,19 +233,24 @@ def _start(argv: list[str]) -> int:
     if sets is None:
         raise _Refused("Not using namespaces, capabilities or seccomp !!!")
     try:
+        jail = _Jail(options, sets, released)
         bus = Context(os.environ.get(SOCKET_VARIABLE, DEFAULT_SOCKET))  # kept for its lifetime
+        jail.connected = True
     except OSError:
         raise _Refused("Connection to ubus failed", _NO_UBUS) from None
     if options.name:
         _prctl(_PR_SET_NAME, options.name.encode(), 0, 0, 0)
-    code = _Jail(options, sets).run()
+    code = jail.run()
     bus.close()
-    return 128 - code if code < 0 else code
+    if code < 0:
+        return -code if released else 128 - code
+    return code
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], released: bool = False) -> int:
+    """`released`: as the ujail of the releases up to 25.12."""
     try:
-        return _start(argv[1:])
+        return _start(argv[1:], released)
     except getopt.GetoptError as error:
         print(f"ujail: {error}", file=sys.stderr)
         return 1

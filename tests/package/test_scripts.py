@@ -8,12 +8,14 @@ root file system that has them (the program jshn on PATH).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -212,46 +214,127 @@ def test_commands(init: Init, command: str) -> None:
     assert init(command) == [f"agent {command.removesuffix('_service')}"]
 
 
-def asked_of_procd(rc_common: Path, directory: Path, **environment: str) -> dict[str, Any]:
-    """The message of the init script's start, on a router that has ujail."""
-    log = directory / "log"
-    script = directory / "mptcp-proxy"
-    text = INIT.read_text().replace("/sbin/ujail", "/bin/true")
-    script.write_text(re.sub("(?m)^CAPABILITIES=.*", f"CAPABILITIES={script}", text))
-    (directory / "ubus").write_text(f'#!/bin/sh\necho "$*" >> {log}\n')
-    (directory / "ubus").chmod(0o755)
-    subprocess.run(
-        ["busybox", "ash", str(rc_common), str(script), "start"],
-        env={"PATH": f"{directory}:{os.environ['PATH']}", **environment},
-        check=True,
-    )
-    (settings,) = log.read_text().splitlines()
-    message: dict[str, Any] = json.loads(settings.removeprefix("call service set "))
-    return message
+@dataclass(frozen=True)
+class Installed:
+    """The init script under an rc.common, on a router that has ujail and a `ubus` that notes what
+    it is told. Of its root file system the real rc.common's own parts are the real ones."""
+
+    rc_common: Path
+    directory: Path
+    script: Path
+
+    @classmethod
+    def by(cls, rc_common: str, directory: Path) -> Installed:
+        """`lab`, or `real`: of OPENWRT_ROOTFS."""
+        for name in ("var/lock", "etc/rc.d", "etc/init.d"):
+            (directory / "root" / name).mkdir(parents=True)
+        place = RC_COMMON
+        if rc_common == "real":
+            root = Path(os.environ["OPENWRT_ROOTFS"])
+            place = root / "etc/rc.common"
+            libraries = root / "lib" if (root / "lib").exists() else root / "usr/lib"
+            (directory / "root/lib").symlink_to(libraries)
+            (directory / "root/usr").symlink_to(root / "usr")
+        script = directory / "root/etc/init.d/mptcp-proxy"
+        text = INIT.read_text().replace("/sbin/ujail", "/bin/true")
+        script.write_text(re.sub("(?m)^CAPABILITIES=.*", f"CAPABILITIES={script}", text))
+        (directory / "ubus").write_text(f'#!/bin/sh\necho "$*" >> {directory}/log\n')
+        (directory / "ubus").chmod(0o755)
+        return cls(place, directory, script)
+
+    @property
+    def lock(self) -> Path:
+        return self.directory / "root/var/lock/procd_mptcp-proxy.lock"
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Those of the boot."""
+        found = (self.directory / "root/etc/rc.d").iterdir()
+        return {link.name: str(link.readlink()) for link in found}
+
+    def begin(self, command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["busybox", "ash", str(self.rc_common), str(self.script), command],
+            env={
+                "PATH": f"{self.directory}:{os.environ['PATH']}",
+                "IPKG_INSTROOT": str(self.directory / "root"),
+            },
+        )
+
+    def __call__(self, command: str) -> int:
+        return self.begin(command).wait(30)
+
+    def asked(self) -> list[str]:
+        log = self.directory / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def asked_of_procd(self) -> dict[str, Any]:
+        """The message of the init script's start."""
+        assert self("start") == 0
+        (settings,) = self.asked()
+        message: dict[str, Any] = json.loads(settings.removeprefix("call service set "))
+        return message
 
 
-def test_what_is_asked_of_procd(tmp_path: Path) -> None:
-    service = asked_of_procd(RC_COMMON, tmp_path)
+needs_rootfs = pytest.mark.skipif(
+    "OPENWRT_ROOTFS" not in os.environ, reason="OPENWRT_ROOTFS: rc.common, procd.sh"
+)
+
+
+@pytest.fixture(params=["lab", pytest.param("real", marks=needs_rootfs)])
+def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Installed:
+    return Installed.by(request.param, tmp_path)
+
+
+def test_what_is_asked_of_procd(installed: Installed) -> None:
+    service = installed.asked_of_procd()
     assert service["name"] == "mptcp-proxy"
     agent = service["instances"]["agent"]
     assert agent["command"] == ["/usr/bin/mptcp-agent", "run"]
     assert agent["respawn"] == ["3600", "5", "0"]
     assert agent["stdout"] and agent["stderr"] and agent["no_new_privs"]
     assert agent["jail"] == {"name": "mptcp-agent", "mount": {}}
-    assert agent["capabilities"] == str(tmp_path / "mptcp-proxy")
+    assert agent["capabilities"] == str(installed.script)
     assert [t[1][1][2] for t in service["triggers"]] == ["mptcp-proxy", "firewall"]
 
 
-@pytest.mark.skipif(
-    "OPENWRT_ROOTFS" not in os.environ, reason="OPENWRT_ROOTFS: rc.common, procd.sh"
-)
+@needs_rootfs
 def test_the_real_rc_common_asks_the_same(tmp_path: Path) -> None:
-    root = Path(os.environ["OPENWRT_ROOTFS"])
-    inside = tmp_path / "root"
-    (inside / "var/lock").mkdir(parents=True)
-    for name in ("usr", "etc"):
-        (inside / name).symlink_to(root / name)
-    (inside / "lib").symlink_to(root / "lib" if (root / "lib").exists() else root / "usr/lib")
-    real = asked_of_procd(root / "etc/rc.common", tmp_path, IPKG_INSTROOT=str(inside))
-    (tmp_path / "log").unlink()
-    assert real == asked_of_procd(RC_COMMON, tmp_path)
+    asked = {}
+    for rc_common in ("lab", "real"):
+        made = Installed.by(rc_common, tmp_path / rc_common)
+        message = json.dumps(made.asked_of_procd())
+        asked[rc_common] = message.replace(str(made.directory), "")
+    assert asked["real"] == asked["lab"]
+
+
+def test_it_starts_last_and_stops_first(installed: Installed) -> None:
+    """After network (20), firewall (19), rpcd (12) and dnsmasq (19); links of the boot."""
+    link = "../init.d/mptcp-proxy"
+    assert installed("enabled") != 0
+    assert installed("enable") == 0
+    assert installed.links == {"S95mptcp-proxy": link, "K05mptcp-proxy": link}
+    assert installed("enabled") == 0
+    assert installed("disable") == 0
+    assert installed.links == {}
+    assert installed.asked() == []
+
+
+@pytest.mark.parametrize("command", ["start", "reload"])
+def test_one_command_waits_for_the_other(installed: Installed, command: str) -> None:
+    """As when a trigger of procd's comes while somebody restarts the service: rc.common's lock."""
+    installed.lock.touch()
+    with installed.lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        second = installed.begin(command)
+        wait_until(lambda: waits_for(installed.lock), 10, "the lock waited for")
+        assert second.poll() is None
+        assert installed.asked() == []
+    assert second.wait(20) == 0
+    assert installed.asked()
+
+
+def waits_for(file: Path) -> bool:
+    """Somebody waits for its lock (`->` in /proc/locks, proc(5))."""
+    inode = f":{file.stat().st_ino} "
+    return any("->" in line and inode in line for line in Path("/proc/locks").open())

@@ -44,6 +44,18 @@ def agent_pid(router: Router) -> int:
     return int(children[0]) if words(pid)[1:2] == ["/sbin/ujail"] else pid
 
 
+def agents(router: Router) -> set[int]:
+    """The agents of this router, whoever knows of them."""
+    return set(filter(runs_agent, router.pids()))
+
+
+def runs_agent(pid: int) -> bool:
+    try:
+        return words(pid)[1:] == [*AGENT]
+    except OSError:
+        return False
+
+
 def words(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
 
@@ -141,6 +153,70 @@ def test_killed_it_is_started_again_in_a_jail(net: Network) -> None:
     wait_until(lambda: listed(client).get("running") is True, 10, "procd's respawn")
     wait_state(client, "active")
     assert environment(agent_pid(client)) == {"container": "ujail"}
+
+
+def test_without_sources(net: Network, tmp_path: Path) -> None:
+    """Compiled modules alone, as in OpenWrt's packages of Python programs."""
+    client = net.client
+    client.install_compiled(tmp_path / "compiled")
+    try:
+        old = procd_pid(client)
+        client.run(INIT, "restart")
+        wait_until(lambda: procd_pid(client) != old, 10, "another agent")
+        wait_state(client, "active")
+        told = client.run(INIT, "check", check=False)
+        assert told.stdout and "Traceback" not in told.stderr
+        fetch(net)
+    finally:
+        client.uninstall_compiled()
+
+
+def test_an_agent_that_procd_lost_gives_way_to_the_next(net: Network) -> None:
+    """ujail alone is killed, and is as in the releases: its agent goes on, and procd starts another
+    one. That one takes over, and nothing is cut off."""
+    client = net.client
+    try:
+        old = procd_pid(client)
+        client.install_ujail("ujail-25.12")
+        client.run(INIT, "restart")
+        wait_until(lambda: procd_pid(client) != old, 10, "another agent")
+        wait_state(client, "active")
+        settle(client)
+        jail, lost, processes = procd_pid(client), agent_pid(client), pids(client)
+        client.run("kill", "-9", str(jail))
+        wait_until(lambda: listed(client).get("running") is False, 5, "its end")
+        assert agents(client) == {lost}
+        wait_until(lambda: listed(client).get("running") is True, 10, "procd's respawn")
+        wait_until(lambda: lost not in agents(client), 20, "the end of the first")
+        wait_state(client, "active")
+        assert agents(client) == {agent_pid(client)}
+        assert pids(client) == processes
+        assert ask(client, "status")["problems"] == []
+        fetch(net)
+    finally:
+        client.install_ujail("ujail")
+
+
+def test_stop_ends_an_agent_that_was_not_told(net: Network) -> None:
+    """procd's TERM is lost while ujail prepares the service, and no KILL follows: the instance
+    stays. Here ujail does not get to handing it on."""
+    client = net.client
+    init = client.path(INIT)
+    text = init.read_text()
+    assert "seconds=20" in text
+    init.write_text(text.replace("seconds=20", "seconds=1"))
+    jail, left = procd_pid(client), agent_pid(client)
+    client.run("kill", "-STOP", str(jail))
+    try:
+        client.run(INIT, "stop")
+        assert left not in agents(client)
+        assert "mptcp" not in client.run("nft", "list", "tables").stdout
+    finally:
+        client.run("kill", "-CONT", str(jail))
+        init.write_text(text)
+    wait_until(lambda: listed(client) == {}, 10, "the instance gone")
+    client.run(INIT, "start")
+    wait_state(client, "active")
 
 
 def test_stop_leaves_nothing() -> None:

@@ -351,7 +351,11 @@ def objects(path: str = "*") -> dict[str, dict[str, dict[str, int]]]:
 
 def loop(timeout: int = -1) -> None:
     """0: take what is there.  Else run uloop for so many ms (-1: until a signal), which also
-    reaps every child of this process."""
+    reaps every child of this process.
+
+    A connection that is lost while a handler replies ends it; one that ubusd's end takes away does
+    not, since libubox has forgotten the socket by then.
+    """
     state = _connected()
     context = state.context
     if timeout == 0:
@@ -369,3 +373,5 @@ def loop(timeout: int = -1) -> None:
             continue
         poll_readable(context.socket.fileno(), 0 if context.has_pending else int(left * 1000))
         context.handle_events()
+        if context.lost_sending:
+            break
