@@ -15,6 +15,9 @@ from contract.service import Service
 from contract.tools import OPENWRT, Caller, Ubusd, broker_command, real, variants
 from toolkit.waiting import wait_until
 
+#: Asks the real firewall4 only; what it said is what tests/unit/test_router_firewall.py holds to.
+collect_ignore = [] if real("FW4") else ["test_firewall4.py"]
+
 
 @pytest.fixture(params=variants("UBUSD"))
 def ubusd(request: pytest.FixtureRequest) -> Iterator[Ubusd]:

@@ -35,8 +35,6 @@ from unit.firewalls import (
     recorded,
 )
 
-pytestmark = pytest.mark.skipif(not real("FW4"), reason="MPTCP_REAL_FW4 is not set")
-
 #: Connections to these are redirected, as the agent does.
 REDIRECTED = {4: "192.0.2.1", 6: "2001:db8:ff::1"}
 #: Who has not been answered so long after the last answer never will be: nobody is further than a

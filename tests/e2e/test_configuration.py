@@ -341,7 +341,8 @@ def test_others_with_a_say_are_named_by_check(net: Network, good: Package) -> No
             "add rule ip other pre meta l4proto tcp redirect to :5331",
         )
         after.callback(client.run, "nft", "delete table ip other")
-        said = cli(client, "check")[1]
-        assert "chain ip other pre of nftables takes TCP connections of the LAN" in said
-        assert "'backup' does nothing: OpenWrt does not read it" in said
-    assert "other pre" not in cli(client, "check")[1]
+        takes = "chain ip other pre of nftables takes TCP connections of the LAN"
+        # It is looked for beside the loop, some seconds after the last time.
+        wait_until(lambda: takes in cli(client, "check")[1], 15, "who comes first is named")
+        assert "'backup' does nothing: OpenWrt does not read it" in cli(client, "check")[1]
+    wait_until(lambda: "other pre" not in cli(client, "check")[1], 15, "nobody comes first")

@@ -64,7 +64,7 @@ class Client:
 
     def one(self, work: Work, patience: float) -> Told:
         options = argparse.Namespace(
-            host=self._target, port=PORT, patience=patience, mptcp=self._mptcp
+            host=self._target, port=PORT, patience=patience, mptcp=self._mptcp, abort=False
         )
         checker = Checker()
         report = checker.report
