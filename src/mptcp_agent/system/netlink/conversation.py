@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A conversation with the kernel: a request goes out, its answer comes back (netlink(7)).
 
-Own code, because pyroute2's sockets cost a router more than all else that the agent loads
-(0.9.7: 5 MB and 30 ms at the start; 0.9's are an event loop in a loop of ours), and its two
+Own code, because pyroute2's sockets cost a router more than any other library the agent loads
+(0.9.7: 3 MB and 30 ms at the start; 0.9's are an event loop in a loop of ours), and its two
 generations in use, 0.7 and 0.9, agree on nothing here. What is said, the messages of rtnetlink,
 is pyroute2's (``library``).
 """
